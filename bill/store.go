@@ -1,0 +1,139 @@
+package bill
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Errors every store returns, wrapped or bare.
+var (
+	// ErrNotFound: no such record.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: a revision was not the one expected; nothing was written.
+	// The caller reads again and decides anew.
+	ErrConflict = errors.New("changed meanwhile")
+	// ErrUnavailable: the store cannot serve now (closed, disk full, database
+	// gone). Nothing was acknowledged, but a change may have been written.
+	ErrUnavailable = errors.New("store unavailable")
+	// ErrTooLarge: the change exceeds what one transaction can hold; nothing
+	// was written.
+	ErrTooLarge = errors.New("change too large")
+)
+
+// Store keeps bills, their orders and their history. It is safe for concurrent
+// use. Every time it returns is UTC. It trusts its caller, the engine, in all
+// but revisions.
+//
+// What it promises:
+//   - a Commit that returned nil is durable and visible to every later read;
+//   - a Commit is atomic: all of the change, or none of it;
+//   - a Commit whose revisions do not match writes nothing: ErrConflict;
+//   - its cost follows what is read or due, never the size of the store.
+type Store interface {
+	// Commit writes a change as one transaction. When it returns an error other
+	// than ErrConflict or ErrTooLarge it is unknown whether the change was
+	// written: read again.
+	Commit(ctx context.Context, c Change) error
+
+	// Bill returns the bill with the given id, or ErrNotFound.
+	Bill(ctx context.Context, id string) (Bill, error)
+	// Details returns what the shop handed over with the bill, or ErrNotFound.
+	Details(ctx context.Context, id string) (Details, error)
+	// Order returns the record of an order, or ErrNotFound.
+	Order(ctx context.Context, key OrderKey) (OrderRecord, error)
+	// History returns the events of a bill, oldest first; none is no error.
+	History(ctx context.Context, id string) ([]Event, error)
+	// Idempotent returns what was remembered under key, or ErrNotFound, also
+	// once the record's time is over.
+	Idempotent(ctx context.Context, key string, now time.Time) (Idempotency, error)
+
+	// List returns a page of bills, newest first, and the cursor of the next
+	// page, "" after the last. A page may be short, or empty, before the last.
+	List(ctx context.Context, q Query) (page []Bill, next string, err error)
+	// Orphans returns a page of orphans by ledger and id, as List does.
+	Orphans(ctx context.Context, cursor string, limit int) (page []Orphan, next string, err error)
+	// Due returns the ids of at most limit bills whose Due is set and not after
+	// until, the longest due first.
+	Due(ctx context.Context, until time.Time, limit int) ([]string, error)
+	// OpenBills returns how many bills have not ended.
+	OpenBills(ctx context.Context) (int, error)
+
+	// Watch tells of later commits that move the version of a bill. The channel
+	// holds the newest version not yet received: a slow receiver misses
+	// versions, never the last, and delays nobody. Subscribe first, then read.
+	// It is closed by stop, and when the store closes.
+	Watch(id string) (versions <-chan uint64, stop func())
+
+	// Close waits for commits under way and releases everything. Calls after
+	// it return ErrUnavailable.
+	Close() error
+}
+
+// Change is what one transaction writes: bills and the record of one order,
+// and what is remembered beside them. Every revision in it is the new one: the
+// store must hold its predecessor, or nothing where it is 1.
+type Change struct {
+	Order       *OrderRecord // nil: the order's record stays as it is
+	Bills       []BillChange
+	Idempotency *Idempotency
+	Orphan      *Orphan
+}
+
+// BillChange is a bill's new state with what goes along.
+type BillChange struct {
+	Bill    Bill
+	Details *Details // with a new bill only
+	Events  []Event  // appended to the history
+}
+
+// Idempotency remembers which bill answered a request with an Idempotency-Key.
+type Idempotency struct {
+	Key       string    `json:"-"`      // scope and key, hashed by the caller
+	Request   string    `json:"body"`   // hash of the request's body
+	Bill      string    `json:"bill"`   // id
+	ExpiresAt time.Time `json:"expire"` // forgotten afterwards
+}
+
+// Orphan is a signed notification about a bill that the store does not know.
+type Orphan struct {
+	Ledger string    `json:"ledger"`
+	ID     string    `json:"id"` // the notification's tradeUuid
+	At     time.Time `json:"at"` // of the first one kept; a later one does not replace it
+	Report Report    `json:"report"`
+}
+
+// Query selects bills for a listing; zero values select all.
+type Query struct {
+	Status  Status
+	Account string
+	Shop    string
+	From    time.Time // created at or after
+	To      time.Time // created before
+	Cursor  string    // of the page before; opaque
+	Limit   int       // of the page; 1 to 1000
+}
+
+// Opener is a configured store that is not open yet: what a guest module in
+// the namespace qlink.stores has to be.
+type Opener interface {
+	// Key names the store itself (a directory, a database and schema): two
+	// configurations with equal keys share one open store. It creates nothing.
+	Key() (string, error)
+	// Open opens the store, creating it where it does not exist.
+	Open(ctx context.Context, env Env) (Store, error)
+}
+
+// Env is what a store may use of its surroundings. A store outlives
+// configurations, so it asks for its logger at each use and keeps none.
+type Env struct {
+	Logger func() *zap.Logger
+}
+
+// FreeSpacer is implemented by stores that can tell how many bytes are free
+// where they write.
+type FreeSpacer interface {
+	FreeSpace() (bytes uint64, err error)
+}
