@@ -1,0 +1,275 @@
+package payment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+)
+
+// maxRounds bounds how often one operation starts over because somebody else
+// changed the order meanwhile. Each round means that another one got ahead.
+const maxRounds = 100
+
+// idempotencyFor is how long an Idempotency-Key is remembered.
+const idempotencyFor = 24 * time.Hour
+
+// running holds the idempotency keys whose first request has not ended, over
+// all configurations of the process.
+var running sync.Map
+
+// Ready reports whether a new order could be taken now: nil, ErrTooManyOpen or
+// an error that wraps bill.ErrUnavailable. It is asked before a shop is, so
+// that no shop creates an order in vain.
+func (e *Engine) Ready(ctx context.Context) error {
+	store, release, err := e.cfg.Store(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if fs, ok := store.(bill.FreeSpacer); ok && e.cfg.MinFreeSpace > 0 {
+		free, err := fs.FreeSpace()
+		if err != nil {
+			return fmt.Errorf("%w: free space: %w", bill.ErrUnavailable, err)
+		}
+		if free < e.cfg.MinFreeSpace {
+			return fmt.Errorf("%w: %d bytes of free space left, min_free_space is %d", bill.ErrUnavailable, free, e.cfg.MinFreeSpace)
+		}
+	}
+	if e.cfg.OpenTotal == 0 {
+		return nil
+	}
+	open, err := store.OpenBills(ctx)
+	if err != nil {
+		return err
+	}
+	if open >= e.cfg.OpenTotal {
+		return ErrTooManyOpen
+	}
+	return nil
+}
+
+// Create makes sure that the order has a bill, and returns it: the same for
+// the same order while it is open, the paid one once it is paid, a new attempt
+// where the earlier ones have certainly ended. However many callers hand over
+// one order at a time, one payment is created at the gateway; the others wait
+// for its outcome.
+//
+// Errors: *Refusal, bill.ErrUnavailable.
+func (e *Engine) Create(ctx context.Context, s Scope, o bill.Order, h HandOver) (Created, error) {
+	store, release, err := e.cfg.Store(ctx)
+	if err != nil {
+		return Created{}, err
+	}
+	defer release()
+	w := e.work(ctx, store, s.Account)
+	if h.Idempotency == nil {
+		return w.create(s, o, h)
+	}
+	if _, taken := running.LoadOrStore(h.Idempotency.Key, true); taken {
+		return Created{}, &Refusal{Code: CodeKeyRunning}
+	}
+	defer running.Delete(h.Idempotency.Key)
+	return w.createOnce(s, o, h)
+}
+
+// createOnce answers a repeated request by the bill of the first.
+func (w *work) createOnce(s Scope, o bill.Order, h HandOver) (Created, error) {
+	seen, err := w.store.Idempotent(w.ctx, h.Idempotency.Key, w.now())
+	switch {
+	case errors.Is(err, bill.ErrNotFound):
+		return w.create(s, o, h)
+	case err != nil:
+		return Created{}, err
+	case seen.Request != h.Idempotency.Body:
+		return Created{}, &Refusal{Code: CodeKeyReused}
+	}
+	b, err := w.store.Bill(w.ctx, seen.Bill)
+	return Created{Bill: b, Outcome: OutcomeExisting}, err
+}
+
+func (w *work) create(s Scope, o bill.Order, h HandOver) (Created, error) {
+	h.At = h.At.UTC().Truncate(time.Second)
+	for range maxRounds {
+		created, again, err := w.attempt(s, o, h)
+		if err == nil && !again {
+			return created, w.remember(created, h)
+		}
+		if err != nil && !errors.Is(err, bill.ErrConflict) {
+			return Created{}, err
+		}
+	}
+	return Created{}, fmt.Errorf("%w: order %q kept changing", bill.ErrUnavailable, o.OrderCode)
+}
+
+// attempt is one look at the order and one decision. It asks to be called
+// again where its decision changed the order and has to be followed by another.
+func (w *work) attempt(s Scope, o bill.Order, h HandOver) (c Created, again bool, err error) {
+	record, err := w.store.Order(w.ctx, s.key(o.OrderCode))
+	if errors.Is(err, bill.ErrNotFound) {
+		record, err = bill.OrderRecord{Key: s.key(o.OrderCode)}, nil
+	}
+	if err != nil {
+		return Created{}, false, err
+	}
+	latest, known := record.Latest()
+	if !known {
+		c, err = w.start(s, o, h, record)
+		return c, false, err
+	}
+	current, err := w.store.Bill(w.ctx, latest.ID)
+	if err != nil {
+		return Created{}, false, err
+	}
+	if h.At.Before(current.SignedAt) {
+		return Created{}, false, &Refusal{Code: CodeStaleOrder, Bill: &current}
+	}
+	if paid, ok := record.Paid(); ok {
+		c, err = w.alreadyPaid(paid, o)
+		return c, false, err
+	}
+	if _, open := record.Open(); !open {
+		c, err = w.start(s, o, h, record)
+		return c, false, err
+	}
+	if current.Matches(o) && current.Account == s.Account.Name && !current.Cancel.Requested && !current.ExpiryPassed(w.now()) {
+		c, err = w.rejoin(current, h)
+		return c, false, err
+	}
+	return w.replace(current)
+}
+
+func (w *work) alreadyPaid(paid bill.Attempt, o bill.Order) (Created, error) {
+	b, err := w.store.Bill(w.ctx, paid.ID)
+	if err != nil {
+		return Created{}, err
+	}
+	if !b.Amount.Equal(o.Amount) || b.Currency != o.Currency {
+		return Created{}, &Refusal{Code: CodePaidOtherwise, Bill: &b}
+	}
+	return Created{Bill: b, Outcome: OutcomeExisting}, nil
+}
+
+// rejoin answers with the open bill. Where its /apply is under way elsewhere
+// it waits for that outcome; where the outcome was lost it asks after it.
+func (w *work) rejoin(b bill.Bill, h HandOver) (Created, error) {
+	if h.At.After(b.SignedAt) {
+		step, err := w.record(b.ID, bill.Event{Kind: bill.EventHandedOver, At: h.At, Source: bill.ByShop})
+		if err != nil {
+			return Created{}, err
+		}
+		b = step.Bill
+	}
+	b, err := w.awaitApply(b)
+	if err == nil && b.Status == bill.Created {
+		b, err = w.refresh(b)
+	}
+	if err != nil {
+		return Created{}, err
+	}
+	switch b.Status {
+	case bill.Created:
+		return Created{Bill: b, Outcome: OutcomeUnknown}, nil
+	case bill.Fail:
+		return Created{Bill: b, Outcome: OutcomeRefused}, nil
+	default:
+		return Created{Bill: b, Outcome: OutcomeExisting}, nil
+	}
+}
+
+// replace ends an open bill whose terms are no longer wanted. Only when that
+// is certain may the next round start a new attempt.
+func (w *work) replace(b bill.Bill) (c Created, again bool, err error) {
+	b, err = w.awaitApply(b)
+	if err != nil {
+		return Created{}, false, err
+	}
+	reason := bill.CancelReplaced
+	if b.ExpiryPassed(w.now()) {
+		reason = bill.CancelExpiry
+	}
+	b, err = w.cancel(b, reason)
+	switch {
+	case err != nil && !errors.Is(err, bill.ErrAlreadyPaid):
+		return Created{}, false, err
+	case b.Status.Final():
+		return Created{}, true, nil
+	}
+	return Created{}, false, &Refusal{Code: CodePreviousOpen, Bill: &b}
+}
+
+// start stores a new attempt and then applies for it at the gateway. The
+// order's revision sees to it that only one caller gets past the commit.
+func (w *work) start(s Scope, o bill.Order, h HandOver, record bill.OrderRecord) (Created, error) {
+	now := w.now()
+	template := bill.Bill{
+		ID: w.engine.cfg.NewID(), Ledger: s.Account.Ledger, Account: s.Account.Name, Shop: s.Shop,
+		Attempt: len(record.Attempts) + 1, LiveMode: s.Account.LiveMode,
+		SignedAt: h.At, ExpiresAt: s.Account.expiry(o, now),
+	}
+	b, line := bill.New(template, o, now)
+	b.Due = w.engine.due(b, now)
+	record, _ = record.With(b)
+	record.Revision++
+	change := bill.Change{
+		Order: &record,
+		Bills: []bill.BillChange{{Bill: b, Details: &o.Details, Events: []bill.Event{line}}},
+	}
+	if h.Idempotency != nil {
+		change.Idempotency = w.idempotency(b, h)
+	}
+	if err := w.store.Commit(w.ctx, change); err != nil {
+		return Created{}, fmt.Errorf("store bill of order %q: %w", o.OrderCode, err)
+	}
+	if b.Status == bill.Choose {
+		return Created{Bill: b, Outcome: OutcomeNew}, nil
+	}
+	return outcomeOf(w.apply(b, o.Details)), nil
+}
+
+// outcomeOf is what the buyer is told of a bill just applied for. An error
+// leaves the outcome unknown: the bill is stored, and is asked after.
+func outcomeOf(b bill.Bill, _ error) Created {
+	switch b.Status {
+	case bill.Created:
+		return Created{Bill: b, Outcome: OutcomeUnknown}
+	case bill.Fail:
+		return Created{Bill: b, Outcome: OutcomeRefused}
+	default:
+		return Created{Bill: b, Outcome: OutcomeNew}
+	}
+}
+
+// remember keeps the answer to an Idempotency-Key where no commit of a new
+// bill did.
+func (w *work) remember(c Created, h HandOver) error {
+	if h.Idempotency == nil || c.Outcome != OutcomeExisting {
+		return nil
+	}
+	return w.store.Commit(w.ctx, bill.Change{Idempotency: w.idempotency(c.Bill, h)})
+}
+
+func (w *work) idempotency(b bill.Bill, h HandOver) *bill.Idempotency {
+	return &bill.Idempotency{
+		Key: h.Idempotency.Key, Request: h.Idempotency.Body,
+		Bill: b.ID, ExpiresAt: w.now().Add(idempotencyFor),
+	}
+}
+
+// expiry returns when a bill for o ends if nobody pays it; zero for never.
+func (a *Account) expiry(o bill.Order, now time.Time) time.Time {
+	after := a.ExpireAfter
+	if own, ok := a.ExpireChannel[o.PayChannel]; ok {
+		after = own
+	}
+	if o.ExpiresIn > 0 {
+		after = o.ExpiresIn
+	}
+	if after == 0 {
+		return time.Time{}
+	}
+	return now.Add(after)
+}

@@ -1,0 +1,242 @@
+package payment
+
+import (
+	"errors"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/qlink"
+)
+
+// followLimits bound how often one operation does each thing that may follow
+// another, so that no sequence of answers keeps it going: a later operation
+// goes on from what is stored.
+func followLimits() map[bill.Follow]int {
+	return map[bill.Follow]int{bill.FollowQuery: 3, bill.FollowCancel: 1, bill.FollowReapply: 1}
+}
+
+// pursue does what has to follow a step, and what follows that, until nothing
+// does. It returns the bill as last stored, also beside an error.
+func (w *work) pursue(step bill.Step) (bill.Bill, error) {
+	left := followLimits()
+	for step.Follow != bill.FollowNone && left[step.Follow] > 0 {
+		left[step.Follow]--
+		before := step.Bill
+		var err error
+		switch step.Follow {
+		case bill.FollowQuery:
+			step, err = w.query(step.Bill)
+		case bill.FollowCancel:
+			step, err = w.callCancel(step.Bill)
+		case bill.FollowReapply:
+			step, err = w.reapply(step.Bill)
+		case bill.FollowNone:
+		}
+		if err != nil {
+			return before, err
+		}
+	}
+	return step.Bill, nil
+}
+
+// apply calls /apply for a bill whose intent is stored, records the answer
+// and does what follows from it.
+func (w *work) apply(b bill.Bill, d bill.Details) (bill.Bill, error) {
+	step, err := w.callApply(b, d)
+	if err != nil {
+		return b, err
+	}
+	return w.pursue(step)
+}
+
+func (w *work) callApply(b bill.Bill, d bill.Details) (bill.Step, error) {
+	answer, err := w.account.Gateway.Apply(w.ctx, applyRequest(b, d))
+	e := bill.Event{At: w.now(), Source: bill.ByApply, Kind: bill.EventApplyAccepted}
+	if err != nil {
+		e = w.failedApply(e, err)
+	} else {
+		e.Report = bill.Report{
+			TradeUUID: answer.TradeUUID, BillCode: answer.BillCode, OrderCode: answer.OrderCode,
+			PaymentRequestID: answer.PaymentRequestID, Currency: answer.Currency,
+			ActionValue: answer.ActionValue, ErrorCode: answer.ErrorCode,
+		}
+	}
+	return w.record(b.ID, e)
+}
+
+// failedApply sorts a failed call: only a plain refusal of the order counts as
+// one, and only a connection that was never made is certain to have done
+// nothing.
+func (w *work) failedApply(e bill.Event, err error) bill.Event {
+	e.Kind = bill.EventApplyUnclear
+	e.Report, e.Complaint = reportOf(err)
+	var failure *qlink.Error
+	if errors.As(err, &failure) {
+		switch failure.Kind {
+		case qlink.KindRefused, qlink.KindInvalid:
+			e.Kind = bill.EventApplyRefused
+		case qlink.KindNotSent:
+			e.Kind = bill.EventApplyNotSent
+		case qlink.KindAuth, qlink.KindUnclear:
+		}
+	}
+	w.engine.cfg.Logger.Warn("apply failed", zap.String("event", string(e.Kind)), zap.Error(err))
+	return e
+}
+
+func reportOf(err error) (report bill.Report, complaint bool) {
+	var failure *qlink.Error
+	if !errors.As(err, &failure) {
+		return bill.Report{Message: "no answer"}, false
+	}
+	return bill.Report{
+		HTTPStatus: failure.HTTPStatus, Message: cut(failure.Message), ErrorCode: cut(failure.ErrorCode),
+	}, failure.Kind == qlink.KindAuth
+}
+
+// cut bounds a stranger's words before they are kept.
+func cut(text string) string {
+	const most = 256
+	if len(text) <= most {
+		return text
+	}
+	return text[:most]
+}
+
+func applyRequest(b bill.Bill, d bill.Details) qlink.ApplyRequest {
+	items := make([]qlink.Item, 0, len(d.Items))
+	for _, it := range d.Items {
+		items = append(items, qlink.Item(it))
+	}
+	return qlink.ApplyRequest{
+		PayTypeCode: b.PayType, PayChannelCode: b.PayChannel, TradeUUID: b.ID, TradeTime: b.CreatedAt,
+		OrderCode: b.OrderCode, Country: b.Country, Currency: string(b.Currency), Amount: string(b.Amount),
+		Description: d.Description, Metadata: d.Metadata, Items: items,
+	}
+}
+
+// reapply calls /apply once more with the same tradeUuid, after storing that
+// it will.
+func (w *work) reapply(b bill.Bill) (bill.Step, error) {
+	step, err := w.record(b.ID, bill.Event{Kind: bill.EventApplyStarted, At: w.now(), Source: bill.ByModule})
+	if errors.Is(err, bill.ErrApplyForbidden) {
+		return bill.Step{Bill: step.Bill}, nil
+	}
+	if err != nil {
+		return bill.Step{}, err
+	}
+	details, err := w.store.Details(w.ctx, b.ID)
+	if err != nil {
+		return bill.Step{}, err
+	}
+	return w.callApply(step.Bill, details)
+}
+
+// callCancel calls /cancel. A bill that has not ended gets the wish stored
+// first, where nobody has stored one yet.
+func (w *work) callCancel(b bill.Bill) (bill.Step, error) {
+	if !b.Status.Final() && !b.Cancel.Requested {
+		reason := bill.CancelNoAction
+		if b.ExpiryPassed(w.now()) {
+			reason = bill.CancelExpiry
+		}
+		step, err := w.record(b.ID, bill.Event{Kind: bill.EventCancelAsked, At: w.now(), Source: bill.ByModule, Reason: reason})
+		if err != nil || step.Follow != bill.FollowCancel {
+			return step, err
+		}
+	}
+	answer, err := w.account.Gateway.Cancel(w.ctx, b.ID, b.BillCode)
+	e := bill.Event{At: w.now(), Source: bill.ByCancel, Kind: bill.EventCancelUnclear}
+	if err != nil {
+		e.Report, e.Complaint = reportOf(err)
+		var failure *qlink.Error
+		if errors.As(err, &failure) && failure.Kind == qlink.KindRefused {
+			e.Kind = bill.EventCancelRefused
+		}
+		return w.record(b.ID, e)
+	}
+	e.Kind = cancelKind(answer.Status)
+	e.Report = bill.Report{Status: cut(answer.Status.Raw), ErrorCode: cut(answer.ErrorCode)}
+	return w.record(b.ID, e)
+}
+
+func cancelKind(s qlink.CancelStatus) bill.EventKind {
+	switch s.Code {
+	case qlink.CancelDone:
+		return bill.EventCancelDone
+	case qlink.CancelPending:
+		return bill.EventCancelPending
+	case qlink.CancelRefused:
+		return bill.EventCancelRefused
+	case qlink.CancelUnknown:
+	}
+	return bill.EventCancelUnclear
+}
+
+// query asks /getPayStatus for this bill alone and records what it says. A
+// cancel that the gateway has confirmed stands once a query could be made
+// that does not show a payment.
+func (w *work) query(b bill.Bill) (bill.Step, error) {
+	answer, err := w.account.Gateway.GetPayStatus(w.ctx, []string{b.ID}, nil)
+	e, certain := w.queryEvent(b, answer, err)
+	if !certain {
+		return bill.Step{Bill: b}, nil
+	}
+	step, err := w.record(b.ID, e)
+	if err != nil {
+		return step, err
+	}
+	if step.Line.Kind != bill.EventContradiction && step.Bill.Cancel.Confirmed && !step.Bill.Status.Final() {
+		return w.record(b.ID, bill.Event{Kind: bill.EventCancelStands, At: w.now(), Source: bill.ByCancel})
+	}
+	return step, nil
+}
+
+// queryEvent sorts an answer of /getPayStatus; false where nothing can be
+// concluded from it.
+func (w *work) queryEvent(b bill.Bill, answer qlink.StatusAnswer, err error) (bill.Event, bool) {
+	e := bill.Event{At: w.now(), Source: bill.ByQuery}
+	firstRefused := b.Status == bill.Created && b.Apply.Refused && b.Apply.Tries == 1
+	if err != nil {
+		var failure *qlink.Error
+		e.Kind = bill.EventRefusalStands
+		w.engine.cfg.Logger.Warn("query failed", zap.String("bill", b.ID), zap.Error(err))
+		return e, firstRefused && errors.As(err, &failure) && failure.Kind == qlink.KindRefused
+	}
+	row, found := answer.Find(b.ID, b.BillCode)
+	switch {
+	case found:
+		e.Kind = reportedKind(row.Status)
+		e.Report = bill.Report{
+			TradeUUID: row.TradeUUID, BillCode: row.BillCode, OrderCode: row.OrderCode,
+			PaymentRequestID: row.PaymentRequestID, Currency: row.Currency,
+			Status: cut(row.Status.Raw), PayTime: row.PayTime, ErrorCode: cut(row.ErrorCode),
+		}
+		return e, true
+	case !answer.Empty:
+		return e, false
+	case firstRefused:
+		e.Kind = bill.EventRefusalStands
+	default:
+		e.Kind = bill.EventNotKnown
+	}
+	return e, true
+}
+
+func reportedKind(s qlink.Status) bill.EventKind {
+	switch s.Code {
+	case qlink.StatusWait:
+		return bill.EventReportedWait
+	case qlink.StatusSuccess:
+		return bill.EventReportedPaid
+	case qlink.StatusFail:
+		return bill.EventReportedFail
+	case qlink.StatusCanceled:
+		return bill.EventReportedCancel
+	case qlink.StatusExpired:
+		return bill.EventReportedExpiry
+	case qlink.StatusUnknown:
+	}
+	return bill.EventReportedOther
+}

@@ -1,0 +1,103 @@
+package payment
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+)
+
+// maxLater bounds how many follow-ups run at once. One that finds no place is
+// not lost: what it would do is stored with its bill and due.
+const maxLater = 64
+
+// leaseWait bounds how long a follow-up waits for the store.
+const leaseWait = 5 * time.Second
+
+// background runs what need not hold up an answer: a webhook is acknowledged
+// once it is stored, not once the gateway was called back.
+type background struct {
+	mu     sync.Mutex
+	closed bool
+	count  int
+	idle   chan struct{} // closed when count falls to zero after closed
+}
+
+// begin takes a place; false where there is none.
+func (g *background) begin() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed || g.count >= maxLater {
+		return false
+	}
+	g.count++
+	return true
+}
+
+func (g *background) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.count--
+	if g.closed && g.count == 0 {
+		close(g.idle)
+	}
+}
+
+// stop lets nothing more begin and returns a channel that closes once all has
+// ended.
+func (g *background) stop() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.closed = true
+		g.idle = make(chan struct{})
+		if g.count == 0 {
+			close(g.idle)
+		}
+	}
+	return g.idle
+}
+
+// later does what has to follow a stored step after the answer has gone out.
+func (e *Engine) later(account *Account, step bill.Step) {
+	if step.Follow == bill.FollowNone || !e.background.begin() {
+		return
+	}
+	go func() {
+		defer e.background.end()
+		ctx, cancel := context.WithTimeout(context.Background(), leaseWait)
+		store, release, err := e.cfg.Store(ctx)
+		cancel()
+		if err == nil {
+			defer release()
+			_, err = e.work(context.Background(), store, account).pursue(step)
+		}
+		if err != nil {
+			e.cfg.Logger.Warn("follow-up put off", zap.String("bill", step.Bill.ID),
+				zap.String("follow", string(step.Follow)), zap.Error(err))
+		}
+	}()
+}
+
+// cancelSiblings calls /cancel for the attempts that a payment put an end to.
+func (e *Engine) cancelSiblings(account *Account, siblings []bill.BillChange) {
+	for _, s := range siblings {
+		if !s.Bill.Status.Final() {
+			e.later(account, bill.Step{Bill: s.Bill, Follow: bill.FollowCancel})
+		}
+	}
+}
+
+// Stop lets no further follow-up begin and waits for those that run, at most
+// until ctx ends.
+func (e *Engine) Stop(ctx context.Context) error {
+	select {
+	case <-e.background.stop():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,165 @@
+// Package payment is the engine: it turns orders into bills, asks the gateway
+// to collect them, and settles them by what the gateway says. It is the only
+// writer of bills.
+//
+// It knows no HTTP, no Caddy and no database: handlers call it with what a
+// buyer, a shop or the gateway sent, already parsed; a bill.Store keeps what it
+// decides; a Gateway speaks to QLink. It holds no state of its own that
+// matters: everything a crash must not lose is committed before the call to
+// the gateway that depends on it, so that any number of engines, on one node
+// or several, may work on one store.
+package payment
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/qlink"
+)
+
+// Gateway is QLink for one account; *qlink.Client is one.
+type Gateway interface {
+	Apply(ctx context.Context, r qlink.ApplyRequest) (qlink.ApplyAnswer, error)
+	GetPayStatus(ctx context.Context, tradeUUIDs, billCodes []string) (qlink.StatusAnswer, error)
+	Cancel(ctx context.Context, tradeUUID, billCode string) (qlink.CancelAnswer, error)
+}
+
+// Account is a configured account with its placeholders resolved. It never
+// changes once an engine has it.
+type Account struct {
+	Name     string
+	Ledger   string // bill.NewLedger of its endpoint and app key
+	AppKey   string
+	Secrets  []string          // the first signs, every one verifies
+	Content  qlink.ContentMode // how signatures cover the content
+	Location *time.Location    // of the gateway's times
+	LiveMode bool
+	Defaults bill.Defaults
+	Gateway  Gateway
+
+	ExpireAfter   time.Duration            // 0: never
+	ExpireChannel map[string]time.Duration // by pay channel, before ExpireAfter
+	CallTimeout   time.Duration            // of one call to the gateway
+	AcceptUnknown bool                     // a notification about an unknown bill is answered as if known
+}
+
+// Scope is what a handler answers for: one account and one shop.
+type Scope struct {
+	Account *Account
+	Shop    string
+}
+
+func (s Scope) owns(b bill.Bill) bool {
+	return b.Account == s.Account.Name && b.Ledger == s.Account.Ledger && b.Shop == s.Shop
+}
+
+func (s Scope) key(orderCode string) bill.OrderKey {
+	return bill.OrderKey{Ledger: s.Account.Ledger, Shop: s.Shop, OrderCode: orderCode}
+}
+
+// Config is what an engine works with. Every field is required unless it says
+// otherwise.
+type Config struct {
+	Accounts []*Account
+	// Store leases the store for the duration of one operation; release is
+	// called exactly once where err is nil. An error that wraps
+	// bill.ErrUnavailable is answered as such.
+	Store func(ctx context.Context) (store bill.Store, release func(), err error)
+
+	MinInterval  time.Duration // between two questions about one bill
+	UnknownAfter time.Duration // see bill.Rules
+	OpenTotal    int           // bills that may be open at once; 0: no bound
+	MinFreeSpace uint64        // bytes; below, no new checkouts; 0: no bound
+
+	Logger *zap.Logger
+	Now    func() time.Time
+	NewID  func() string // a random tradeUuid
+}
+
+// Engine does the work for one configuration. Its methods are safe for
+// concurrent use, and finish what they have begun at the gateway even when
+// the caller's context ends.
+type Engine struct {
+	cfg        Config
+	background background
+}
+
+// New returns an engine. It starts nothing.
+func New(cfg Config) *Engine { return &Engine{cfg: cfg} }
+
+// HandOver says how an order came.
+type HandOver struct {
+	// At is when the shop signed the order, or answered with it; an order
+	// signed before the current attempt's hand-over is stale.
+	At time.Time
+	// Idempotency is set where the shop sent an Idempotency-Key.
+	Idempotency *Idempotency
+}
+
+// Idempotency names a request that a shop may repeat.
+type Idempotency struct {
+	Key  string // hash of the secret and the header's value
+	Body string // hash of the body
+}
+
+// Outcome says what became of an order.
+type Outcome string
+
+// The outcomes of Create.
+const (
+	OutcomeNew      Outcome = "new"      // a new bill, waiting or to be chosen
+	OutcomeExisting Outcome = "existing" // the bill existed, open or paid
+	OutcomeUnknown  Outcome = "unknown"  // the gateway's answer is not known yet
+	OutcomeRefused  Outcome = "refused"  // the gateway refused: the bill has failed
+)
+
+// Created is the answer of Create.
+type Created struct {
+	Bill    bill.Bill
+	Outcome Outcome
+}
+
+// Order is an order as its shop is told of it.
+type Order struct {
+	Key      bill.OrderKey
+	PaidBill string      // id of the bill that paid it, or ""
+	OpenBill string      // id of the attempt that has not ended, or ""
+	Bills    []bill.Bill // newest first
+}
+
+// Code is a stable name of a refusal, part of the contract.
+type Code string
+
+// The refusals of the engine.
+const (
+	CodePreviousOpen  Code = "previous_attempt_open"  // the earlier attempt has not certainly ended
+	CodePaidOtherwise Code = "paid_at_another_amount" // paid, but not what is asked now
+	CodeAlreadyPaid   Code = "already_paid"           // a paid bill cannot be cancelled
+	CodeCancelRefused Code = "cancel_refused"         // the gateway did not cancel
+	CodeStaleOrder    Code = "stale_order"            // signed before the current attempt's hand-over
+	CodeKeyRunning    Code = "idempotency_running"    // the first request with this key has not ended
+	CodeKeyReused     Code = "idempotency_key_reused" // this key came with another body
+)
+
+// Refusal is an error that names a rule and, where one is meant, the bill.
+type Refusal struct {
+	Code Code
+	Bill *bill.Bill
+}
+
+// Error returns the code: words for people are the HTTP table's.
+func (r *Refusal) Error() string { return string(r.Code) }
+
+// Errors of the engine besides *Refusal, *bill.OrderError, bill.ErrNotFound
+// and bill.ErrUnavailable.
+var (
+	// ErrTooManyOpen: the limit of open bills is reached; nothing was created.
+	ErrTooManyOpen = errors.New("too many open bills")
+	// ErrContradiction: a notification names another bill or order than the
+	// stored one. It was recorded in the bill's history.
+	ErrContradiction = errors.New("the notification contradicts the stored bill")
+)
