@@ -8,6 +8,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-qlink/caddy-qlink/examples/quickstart/shop"
+	_ "github.com/caddy-qlink/caddy-qlink/sandbox"
 )
 
 func main() { caddycmd.Main() }
