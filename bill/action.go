@@ -3,6 +3,7 @@ package bill
 import (
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -59,10 +60,8 @@ func kindOf(value string) ActionKind {
 		}
 		return ActionURL
 	}
-	for _, s := range scriptSchemes {
-		if scheme == s {
-			return ActionCode
-		}
+	if slices.Contains(scriptSchemes, scheme) {
+		return ActionCode
 	}
 	return ActionDeepLink
 }

@@ -71,8 +71,7 @@ func (w *work) callApply(b bill.Bill, d bill.Details) (bill.Step, error) {
 func (w *work) failedApply(e bill.Event, err error) bill.Event {
 	e.Kind = bill.EventApplyUnclear
 	e.Report, e.Complaint = reportOf(err)
-	var failure *qlink.Error
-	if errors.As(err, &failure) {
+	if failure, ok := errors.AsType[*qlink.Error](err); ok {
 		switch failure.Kind {
 		case qlink.KindRefused, qlink.KindInvalid:
 			e.Kind = bill.EventApplyRefused
@@ -86,13 +85,19 @@ func (w *work) failedApply(e bill.Event, err error) bill.Event {
 }
 
 func reportOf(err error) (report bill.Report, complaint bool) {
-	var failure *qlink.Error
-	if !errors.As(err, &failure) {
+	failure, ok := errors.AsType[*qlink.Error](err)
+	if !ok {
 		return bill.Report{Message: "no answer"}, false
 	}
 	return bill.Report{
 		HTTPStatus: failure.HTTPStatus, Message: cut(failure.Message), ErrorCode: cut(failure.ErrorCode),
 	}, failure.Kind == qlink.KindAuth
+}
+
+// refusedBy reports whether the gateway answered, and the answer was no.
+func refusedBy(err error) bool {
+	failure, ok := errors.AsType[*qlink.Error](err)
+	return ok && failure.Kind == qlink.KindRefused
 }
 
 // cut bounds a stranger's words before they are kept.
@@ -150,8 +155,7 @@ func (w *work) callCancel(b bill.Bill) (bill.Step, error) {
 	e := bill.Event{At: w.now(), Source: bill.ByCancel, Kind: bill.EventCancelUnclear}
 	if err != nil {
 		e.Report, e.Complaint = reportOf(err)
-		var failure *qlink.Error
-		if errors.As(err, &failure) && failure.Kind == qlink.KindRefused {
+		if refusedBy(err) {
 			e.Kind = bill.EventCancelRefused
 		}
 		return w.record(b.ID, e)
@@ -199,10 +203,9 @@ func (w *work) queryEvent(b bill.Bill, answer qlink.StatusAnswer, err error) (bi
 	e := bill.Event{At: w.now(), Source: bill.ByQuery}
 	firstRefused := b.Status == bill.Created && b.Apply.Refused && b.Apply.Tries == 1
 	if err != nil {
-		var failure *qlink.Error
 		e.Kind = bill.EventRefusalStands
 		w.engine.cfg.Logger.Warn("query failed", zap.String("bill", b.ID), zap.Error(err))
-		return e, firstRefused && errors.As(err, &failure) && failure.Kind == qlink.KindRefused
+		return e, firstRefused && refusedBy(err)
 	}
 	row, found := answer.Find(b.ID, b.BillCode)
 	switch {

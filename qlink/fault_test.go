@@ -115,7 +115,7 @@ func TestAnAnswerThatLacksItsFieldIsUnclear(t *testing.T) {
 		`{"success":true,"result":[{"type":"PAY_TYPE","code":{"nested":"x"}}]}`:  OperationQueryPayAccount,
 		`{"success":true,"result":"{\"tradeUuid\":\"uuid1\",\"status\":\"SUCC"}`: OperationGetPayStatus,
 	} {
-		wantKind(t, body, operations[call](t, clientOf(t, 200, body)), KindUnclear)
+		_ = wantKind(t, body, operations[call](t, clientOf(t, 200, body)), KindUnclear)
 	}
 }
 
@@ -144,7 +144,7 @@ func TestACutAnswerIsUnclear(t *testing.T) {
 		"too much header": "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 1<<17) + "\r\n\r\n",
 	} {
 		for operation, call := range operations {
-			wantKind(t, name+" to "+operation, call(t, brokenGateway(t, func(conn net.Conn) { _, _ = io.WriteString(conn, answer) })), KindUnclear)
+			_ = wantKind(t, name+" to "+operation, call(t, brokenGateway(t, func(conn net.Conn) { _, _ = io.WriteString(conn, answer) })), KindUnclear)
 		}
 	}
 }
@@ -159,7 +159,7 @@ func TestASlowAnswerIsUnclear(t *testing.T) {
 			<-r.Context().Done()
 		})
 		_, err := g.client(t, func(c *Config) { c.Timeout = 50 * time.Millisecond }).Apply(t.Context(), validApply())
-		wantKind(t, name, err, KindUnclear)
+		_ = wantKind(t, name, err, KindUnclear)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: %v is no time-out", name, err)
 		}
@@ -173,7 +173,7 @@ func TestACallerWhoGoesAwayLeavesItUnclear(t *testing.T) {
 		<-r.Context().Done()
 	})
 	_, err := g.client(t, nil).Apply(ctx, validApply())
-	wantKind(t, "cancelled", err, KindUnclear)
+	_ = wantKind(t, "cancelled", err, KindUnclear)
 	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
@@ -252,7 +252,7 @@ func failing(err error) http.RoundTripper {
 func TestAnUntracedFailureIsUnclear(t *testing.T) {
 	client := testClient(t, func(c *Config) { c.Transport = failing(&net.OpError{Op: "read", Err: io.EOF}) })
 	_, err := client.Apply(t.Context(), validApply())
-	wantKind(t, "read", err, KindUnclear)
+	_ = wantKind(t, "read", err, KindUnclear)
 }
 
 func TestOverHTTP2ACutAnswerIsUnclear(t *testing.T) {
@@ -266,7 +266,7 @@ func TestOverHTTP2ACutAnswerIsUnclear(t *testing.T) {
 	t.Cleanup(server.Close)
 	client := testClient(t, func(c *Config) { c.Endpoint, c.Transport = server.URL, server.Client().Transport })
 	_, err := client.Apply(t.Context(), validApply())
-	wantKind(t, "HTTP/2", err, KindUnclear)
+	_ = wantKind(t, "HTTP/2", err, KindUnclear)
 	if proto.Load() != 2 {
 		t.Errorf("HTTP/%d was spoken", proto.Load())
 	}
@@ -290,7 +290,7 @@ func TestNothingIsSentTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = client.Apply(t.Context(), validApply())
-	wantKind(t, "second call", err, KindUnclear)
+	_ = wantKind(t, "second call", err, KindUnclear)
 	if got := requests.Load(); got != 2 {
 		t.Errorf("two calls made %d requests", got)
 	}
@@ -323,7 +323,7 @@ func answerFirstThenClose(listener net.Listener, requests *atomic.Int32) {
 func TestNoErrorTellsASecret(t *testing.T) {
 	echo := func(w http.ResponseWriter, r *http.Request) {
 		sign := r.Header.Get(HeaderSign)
-		w.WriteHeader(400)
+		w.WriteHeader(http.StatusBadRequest)
 		_, _ = fmt.Fprintf(w, `{"success":false,"errorCode":"%s","message":"want {}c4nary-secret got %s or %s, %s"}`,
 			sign, sign, strings.ToUpper(sign), r.Header.Get("Authorization"))
 	}

@@ -1,0 +1,181 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// reloads is how many reloads the module has to live through under load.
+const reloads = 200
+
+// ours marks the goroutines that this module starts, in a stack's text.
+const ours = "caddy-qlink/caddy-qlink/"
+
+// story 37, story 41, story 42
+func TestReloadsUnderLoadLoseNothingAndLeaveNothingBehind(t *testing.T) {
+	w := newWorld(t, plainSite)
+	b := w.checkout(order("O-LOAD", "15000"), 201)
+	before := w.running(ours)
+	ctx, stop := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	var served atomic.Int64
+	for worker := range 4 {
+		load.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				for _, status := range w.buy(fmt.Sprintf("O-L%d-%d", worker, n)) {
+					if status >= 500 || status == 0 {
+						t.Errorf("%d from worker %d, order %d", status, worker, n)
+						return
+					}
+					served.Add(1)
+				}
+			}
+		})
+	}
+	for n := range reloads {
+		if err := w.reload(); err != nil {
+			t.Errorf("reload %d: %v", n, err)
+			break
+		}
+	}
+	stop()
+	load.Wait()
+	if served.Load() < reloads {
+		t.Errorf("only %d requests were served in the meantime", served.Load())
+	}
+	if after := w.bill(b.ID); after != b {
+		t.Errorf("%+v, before %+v", after, b)
+	}
+	w.client.CloseIdleConnections()
+	w.await("the old configurations' goroutines to end", func() bool { return w.running(ours) <= before })
+	if n := w.running("store/badger.(*committer)"); n > 1 {
+		t.Errorf("%d committers on one store", n)
+	}
+}
+
+// buy creates a bill, reads it and settles it by a webhook; the statuses of
+// the answers, 0 for none.
+func (w *world) buy(code string) (statuses []int) {
+	body := order(code, "15000")
+	created, err := w.do(signed(w.request("POST", "/qlink/bills", body), body))
+	if err != nil {
+		return []int{0}
+	}
+	if created.StatusCode != http.StatusCreated {
+		return []int{created.StatusCode}
+	}
+	b := decode[billJSON](w.t, created.body)
+	read, err := w.do(w.request("GET", "/qlink/bills/"+b.ID, ""))
+	if err != nil {
+		return []int{201, 0}
+	}
+	notification := fmt.Sprintf(`{"tradeUuid":%q,"status":"SUCCESS"}`, b.ID)
+	settled, err := w.do(w.request("POST", "/qlink/payNotification", notification, "appKey", appKey, "sign", signOf(notification, appSecret)))
+	if err != nil {
+		return []int{201, read.StatusCode, 0}
+	}
+	return []int{created.StatusCode, read.StatusCode, settled.StatusCode}
+}
+
+func TestAFailedReloadLeavesTheOldConfigurationServing(t *testing.T) {
+	w := newWorld(t, plainSite)
+	b := w.checkout(order("O-1", "15000"), 201)
+	occupied := freeAddress(t)
+	blocker := listen(t, occupied)
+	for name, broken := range map[string]string{
+		"unknown option":     strings.Replace(worldConfig, "timeout {{timeout}}", "tiemout 2s", 1),
+		"bad value":          strings.Replace(worldConfig, "currency IDR", "currency RUPIAH", 1),
+		"unset secret":       strings.Replace(worldConfig, "app_secret s3cr3t-test", "app_secret {env.NOBODY_SET_THIS}", 1),
+		"unknown account":    strings.Replace(worldConfig, "{{site}}", "\tqlink {\n\t\taccount missing\n\t}\n", 1),
+		"another app fails":  worldConfig + "\nhttp://" + occupied + " {\n\tbind 127.0.0.1\n\trespond hello\n}\n",
+		"store is elsewhere": strings.Replace(worldConfig, "account {", "store badger {\n\t\t\tpath {{home}}/elsewhere\n\t\t}\n\t\taccount {", 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.write(broken, w.values)
+			if err := w.reload(); err == nil {
+				t.Error("the configuration was taken")
+			}
+			if after := w.bill(b.ID); after != b {
+				t.Errorf("%+v, before %+v", after, b)
+			}
+			w.write(worldConfig, w.values)
+			if code := "O-" + strings.ReplaceAll(name, " ", "-"); w.checkout(order(code, "1"), 201).Status != "WAIT" {
+				t.Error("no new payment can be made")
+			}
+		})
+	}
+	if err := blocker.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := w.reload(); err != nil {
+		t.Errorf("the good one afterwards: %v", err)
+	}
+}
+
+// story 38
+func TestValidateAndAdaptBesideTheLiveServerTouchNothing(t *testing.T) {
+	w := newWorld(t, plainSite)
+	b := w.checkout(order("O-1", "15000"), 201)
+	before := files(t, w.home)
+	for _, command := range []string{"validate", "adapt"} {
+		if out, err := w.run(command, "--config", w.config, "--adapter", "caddyfile"); err != nil {
+			t.Errorf("%s: %v\n%s", command, err, out)
+		}
+	}
+	if after := files(t, w.home); after != before {
+		t.Errorf("files before:\n%s\nafter:\n%s", before, after)
+	}
+	elsewhere := newCaddy(t, strings.ReplaceAll(worldConfig, "account {", "store badger {\n\t\t\tpath {{home}}/new/store\n\t\t}\n\t\taccount {"), w.values)
+	if out, err := elsewhere.run("validate", "--config", elsewhere.config, "--adapter", "caddyfile"); err != nil {
+		t.Errorf("validate: %v\n%s", err, out)
+	}
+	if _, err := os.Stat(filepath.Join(elsewhere.home, "new")); !os.IsNotExist(err) {
+		t.Errorf("validate left the store's folder: %v", err)
+	}
+	if after := w.bill(b.ID); after != b {
+		t.Errorf("%+v", after)
+	}
+}
+
+// story 25
+func TestSecretsGivenAsPlaceholdersStandNowhere(t *testing.T) {
+	const gatewaySecret, shopSecret = "canary-of-the-gateway-9f3a", "canary-of-the-shop-77c1"
+	secret := filepath.Join(t.TempDir(), "api-secret")
+	if err := os.WriteFile(secret, []byte(shopSecret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := prepareWorld(t, strings.ReplaceAll(plainSite, apiSecret, "{file."+secret+"}"), "")
+	config := strings.ReplaceAll(worldConfig, "s3cr3t-test", "{env.GATEWAY_SECRET}")
+	w.write(strings.Replace(config, "admin {{admin}}\n", "admin {{admin}}\n\tdebug\n", 1), w.values)
+	w.env = append(w.env, "GATEWAY_SECRET="+gatewaySecret)
+	w.start()
+	b := w.checkout(order("O-1", "15000"), 201)
+	w.control("POST", "/payments/"+b.ID+"/pay", "")
+	w.awaitStatus(b.ID, "SUCCESS")
+	w.must("POST", "/qlink/bills", "{}", "QLink-Signature", "t=1,v1=00").want(t, 401)
+	w.webhook("wrong", `{"tradeUuid":"x","status":"SUCCESS"}`).want(t, 401)
+	w.control("POST", "/faults", `{"operation":"apply","fault":"status","status":503,"body":"down"}`)
+	w.checkout(order("O-2", "15000"), 202)
+	places := map[string]string{
+		"GET /config/": string(w.must("GET", "http://"+w.admin+"/config/", "").body),
+		"the log":      w.log.String(),
+		"the files":    contents(t, w.home),
+	}
+	if out, err := w.run("adapt", "--config", w.config, "--adapter", "caddyfile"); err == nil {
+		places["caddy adapt"] = out
+	}
+	for place, text := range places {
+		for _, secret := range []string{gatewaySecret, shopSecret} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s holds the secret %s", place, secret)
+			}
+		}
+	}
+}
