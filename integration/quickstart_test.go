@@ -86,7 +86,7 @@ func (q *quickstart) fillCart() {
 
 func (q *quickstart) paymentPage(a answer) (path, id string) {
 	q.t.Helper()
-	location, err := url.Parse(a.want(q.t, http.StatusSeeOther).Header.Get("Location"))
+	location, err := a.want(q.t, http.StatusSeeOther).Location()
 	if err != nil {
 		q.t.Fatal(err)
 	}

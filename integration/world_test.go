@@ -27,9 +27,11 @@ const (
 	apiSecret = "an-api-secret-of-the-tests"
 )
 
-// worldConfig is a site with the module, a gateway, and a shop outside Caddy.
-// {{site}} is put into the site's block.
-const worldConfig = `{
+// worldConfig is a site with the module and a gateway, for a shop outside Caddy.
+const worldConfig = siteConfig + gatewayConfig
+
+// siteConfig is a site with the module; {{site}} is put into its block.
+const siteConfig = `{
 	admin {{admin}}
 	auto_https off
 	qlink {
@@ -55,7 +57,10 @@ http://{{public}} {
 	bind 127.0.0.1
 {{site}}
 }
+{{extra}}`
 
+// gatewayConfig is the simulated gateway's site.
+const gatewayConfig = `
 http://{{gateway}} {
 	bind 127.0.0.1
 	qlink_sandbox {
@@ -66,7 +71,7 @@ http://{{gateway}} {
 		ledger {{home}}/gateway.ndjson
 	}
 }
-{{extra}}`
+`
 
 // plainSite is the shortest real one.
 const plainSite = `	qlink {
