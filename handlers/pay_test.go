@@ -1,0 +1,118 @@
+package handlers_test
+
+import (
+	"bytes"
+	"image/png"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/handlers"
+	"github.com/caddy-qlink/caddy-qlink/page"
+	"github.com/caddy-qlink/caddy-qlink/payment"
+)
+
+func TestThePaymentPageIsServedUnderItsPolicy(t *testing.T) {
+	s := newSite(t)
+	w := s.do(asBrowser(get("/qlink/pay/" + billID)))
+	wantStatus(t, w, 200)
+	wantHeader(t, w.Header(), "Content-Type", "text/html; charset=utf-8")
+	wantHeader(t, w.Header(), "Cache-Control", "no-store")
+	wantHeader(t, w.Header(), "Referrer-Policy", "same-origin")
+	wantContains(t, w.Header().Get("Content-Security-Policy"), "default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'")
+	wantContains(t, w.Body.String(), "15,000", "O1", "<svg", "../bills/"+billID+"/cancel", "../bills/"+billID+"/refresh", "To shop.example", `href="/"`)
+}
+
+func TestTheWayBackIsTheOrdersOrTheConfiguredOne(t *testing.T) {
+	s := newSite(t, func(a *handlers.API) { a.ReturnURL = "https://shop.example/done?o={order_code}&b={bill}" })
+	b := waitingBill()
+	b.OrderCode = `A&b=x "1+ü`
+	s.engine.bills[billID] = b
+	wantContains(t, s.do(get("/qlink/pay/"+billID)).Body.String(), `href="https://shop.example/done?o=A%26b%3Dx%20%221%2B%C3%BC&amp;b=`+billID+`"`)
+	s.engine.details.ReturnURL = "/orders/7"
+	wantContains(t, s.do(get("/qlink/pay/"+billID)).Body.String(), `href="/orders/7"`)
+}
+
+func TestAPageThatDoesNotExistIsAPageForABrowser(t *testing.T) {
+	s := newSite(t)
+	w := s.do(asBrowser(get("/qlink/pay/00000000-0000-0000-0000-000000000000")))
+	wantStatus(t, w, 404)
+	wantContains(t, w.Body.String(), "<html", "Not found")
+	wantNot(t, w.Body.String(), "not been charged")
+}
+
+func TestTheQRCodeIsServedAsAPicture(t *testing.T) {
+	s := newSite(t)
+	svg := s.do(get(billPath + "/qr.svg"))
+	wantStatus(t, svg, 200)
+	wantHeader(t, svg.Header(), "Content-Type", "image/svg+xml")
+	wantHeader(t, svg.Header(), "Content-Security-Policy", "default-src 'none'; sandbox")
+	wantNot(t, svg.Body.String(), "<text", "<script")
+	picture := s.do(get(billPath + "/qr.png?download"))
+	wantStatus(t, picture, 200)
+	wantHeader(t, picture.Header(), "Content-Type", "image/png")
+	wantHeader(t, picture.Header(), "Content-Disposition", `attachment; filename="qr-`+billID+`.png"`)
+	if _, err := png.Decode(bytes.NewReader(picture.Body.Bytes())); err != nil {
+		t.Error(err)
+	}
+	wantContains(t, s.do(get(billPath+"/qr.svg?download")).Body.String(), ">shop.example<", "15,000", "Order O1", "Pay before 22 November 2026, 13:00 UTC")
+}
+
+func TestWhatIsNotAQRCodeIsNotFound(t *testing.T) {
+	s := newSite(t)
+	for _, value := range []string{"https://pay.example/x", "gojek://pay", "8808123456789012", "", "000201" + strings.Repeat("9", 9000)} {
+		b := waitingBill()
+		b.Action = bill.NewAction(value)
+		s.engine.bills[billID] = b
+		for _, kind := range []string{"svg", "png"} {
+			w := s.do(get(billPath + "/qr." + kind + "?download"))
+			wantStatus(t, w, 404)
+			wantHeader(t, w.Header(), "Content-Type", "application/problem+json")
+			wantHeader(t, w.Header(), "Content-Disposition", "")
+		}
+	}
+}
+
+func TestLinksFollowTheRequestWhereNoPublicURLIsSet(t *testing.T) {
+	s := newSite(t, func(a *handlers.API) { a.PublicURL = "" })
+	wantContains(t, s.do(get(billPath)).Body.String(), `"payUrl":"http://example.com/qlink/pay/`)
+	s = newSite(t, func(a *handlers.API) {
+		a.PublicURL = ""
+		a.BaseURL = func(*http.Request) string { return "https://shop.example/sub" }
+	})
+	wantContains(t, s.do(get(billPath)).Body.String(), `"payUrl":"https://shop.example/sub/qlink/pay/`)
+	s = newSite(t, func(a *handlers.API) { a.PublicURL, a.Prefix = "https://shop.example/sub/", "/pay-here" })
+	wantContains(t, s.do(get(billPath)).Body.String(), `"payUrl":"https://shop.example/sub/pay-here/pay/`)
+}
+
+func TestAHandlerIsNotBuiltFromHalfASetup(t *testing.T) {
+	for name, change := range map[string]func(*handlers.API){
+		"no engine":                func(a *handlers.API) { a.Payments = nil },
+		"no account":               func(a *handlers.API) { a.Scope.Account = nil },
+		"no page":                  func(a *handlers.API) { a.Page = nil },
+		"a prefix without slash":   func(a *handlers.API) { a.Prefix = "qlink" },
+		"a prefix with two":        func(a *handlers.API) { a.Prefix = "/qlink/" },
+		"an empty secret":          func(a *handlers.API) { a.APISecrets = []string{"a", ""} },
+		"a public path":            func(a *handlers.API) { a.PublicURL = "/shop" },
+		"a public query":           func(a *handlers.API) { a.PublicURL = "https://shop.example?a" },
+		"a script to return to":    func(a *handlers.API) { a.ReturnURL = "javascript:alert(1)" },
+		"another host to return":   func(a *handlers.API) { a.ReturnURL = "//evil.example" },
+		"an origin with a path":    func(a *handlers.API) { a.AllowedOrigins = []string{"https://a.example/x"} },
+		"an origin without any":    func(a *handlers.API) { a.AllowedOrigins = []string{"*"} },
+		"an origin that is no URL": func(a *handlers.API) { a.AllowedOrigins = []string{"https://%zz"} },
+	} {
+		renderer, err := page.New()
+		if err != nil {
+			t.Fatal(err)
+		}
+		api := handlers.API{Payments: &engine{}, Scope: payment.Scope{Account: &payment.Account{}}, Page: renderer}
+		if _, err := handlers.New(api); err != nil {
+			t.Fatal(err)
+		}
+		change(&api)
+		if _, err := handlers.New(api); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package handlers
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// maxBody bounds a request's body, in bytes. An order may be an eighth of it:
+// see bill.MaxOrderSize.
+const maxBody = 1 << 20
+
+// endpoint is a resource: what it does by method, and what of its path varies.
+type endpoint struct {
+	get  func(http.ResponseWriter, *http.Request, string)
+	post func(http.ResponseWriter, *http.Request, string)
+	arg  string // a bill's id or an order's code
+
+	buyer   bool // browsers may call it: CORS applies
+	webhook bool // errors are worded as the gateway expects them
+}
+
+// ServeEndpoint answers a request for a path under the prefix; path is what
+// follows the prefix, still percent-encoded ("/orders/A%2F1"). It always
+// answers.
+func (h *Handler) ServeEndpoint(w http.ResponseWriter, r *http.Request, path string) {
+	setCommonHeaders(w.Header())
+	e, ok := h.find(path)
+	if !ok {
+		h.fail(w, r, errNoRoute)
+		return
+	}
+	if e.buyer && h.answerCORS(w, r, e) {
+		return
+	}
+	switch {
+	case e.get != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		e.get(w, r, e.arg)
+	case e.post != nil && r.Method == http.MethodPost:
+		e.post(w, r, e.arg)
+	default:
+		w.Header().Set("Allow", strings.Join(e.methods(), ", "))
+		if e.webhook {
+			h.refuseNotification(w, http.StatusMethodNotAllowed, "the method must be POST")
+			return
+		}
+		h.fail(w, r, errMethod)
+	}
+}
+
+// find is the whole table of endpoints. Ids that are not of the canonical form
+// are not looked up: they are unknown.
+func (h *Handler) find(path string) (endpoint, bool) {
+	segments, ok := decodeSegments(path)
+	if !ok {
+		return endpoint{}, false
+	}
+	switch {
+	case match(segments, "payNotification"):
+		return endpoint{post: h.notification, webhook: true}, true
+	case match(segments, "pay", "*") && isID(segments[1]):
+		return endpoint{get: h.payPage, arg: segments[1], buyer: true}, true
+	case match(segments, "bills", "*") && isID(segments[1]):
+		return endpoint{get: h.status, arg: segments[1], buyer: true}, true
+	case match(segments, "bills", "*", "*") && isID(segments[1]):
+		return h.findOfBill(segments[1], segments[2])
+	case len(h.APISecrets) == 0:
+		return endpoint{}, false
+	case match(segments, "bills"):
+		return endpoint{post: h.create, buyer: true}, true
+	case match(segments, "orders", "*"):
+		return endpoint{get: h.order, arg: segments[1]}, true
+	case match(segments, "orders", "*", "cancel"):
+		return endpoint{post: h.cancelOrder, arg: segments[1]}, true
+	}
+	return endpoint{}, false
+}
+
+func (h *Handler) findOfBill(id, what string) (endpoint, bool) {
+	e := endpoint{arg: id, buyer: true}
+	switch what {
+	case "cancel":
+		e.post = h.cancelBill
+	case "refresh":
+		e.post = h.refresh
+	case "qr.svg":
+		e.get = h.qrSVG
+	case "qr.png":
+		e.get = h.qrPNG
+	default:
+		return endpoint{}, false
+	}
+	return e, true
+}
+
+func (e endpoint) methods() []string {
+	var allowed []string
+	if e.get != nil {
+		allowed = append(allowed, http.MethodGet, http.MethodHead)
+	}
+	if e.post != nil {
+		allowed = append(allowed, http.MethodPost)
+	}
+	return allowed
+}
+
+// decodeSegments decodes each segment on its own, so that an encoded slash
+// belongs to an order's code.
+func decodeSegments(path string) ([]string, bool) {
+	segments := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	for i, s := range segments {
+		decoded, err := url.PathUnescape(s)
+		if err != nil || decoded == "" {
+			return nil, false
+		}
+		segments[i] = decoded
+	}
+	return segments, true
+}
+
+// match compares segments with a pattern in which "*" is any one segment.
+func match(segments []string, pattern ...string) bool {
+	return slices.EqualFunc(segments, pattern, func(s, p string) bool { return p == "*" || s == p })
+}
+
+// isID reports whether text is a UUID in canonical form, which all ids are.
+func isID(text string) bool {
+	if len(text) != 36 {
+		return false
+	}
+	for i := range len(text) {
+		c := text[i]
+		switch i {
+		case 8, 13, 18, 23:
+			if c != '-' {
+				return false
+			}
+		default:
+			if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func setCommonHeaders(header http.Header) {
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+}
