@@ -33,10 +33,6 @@ func (h *Handler) create(w http.ResponseWriter, r *http.Request, _ string) {
 		h.failBuyer(w, r, err, true)
 		return
 	}
-	if err := h.Payments.Ready(r.Context()); err != nil {
-		h.failBuyer(w, r, err, true)
-		return
-	}
 	created, err := h.Payments.Create(r.Context(), h.Scope, order, payment.HandOver{At: signature.At, Idempotency: key})
 	h.answerOrder(w, r, created, err)
 }

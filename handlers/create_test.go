@@ -84,6 +84,9 @@ func answerWithOrder(order string) func(http.ResponseWriter, *http.Request) erro
 func TestEveryOutcomeOfAnOrderIsAnsweredAsJSON(t *testing.T) {
 	for way, send := range ways {
 		for _, o := range outcomes {
+			if o.ready != nil && way == "signed" {
+				continue // there is no shop to ask in vain: the engine itself looks at the limits
+			}
 			t.Run(way+": "+o.name, func(t *testing.T) {
 				s := newSite(t)
 				s.engine.ready, s.engine.created, s.engine.createErr = o.ready, o.created, o.err
@@ -123,6 +126,9 @@ func TestEveryOutcomeOfAnOrderIsAnsweredAsJSON(t *testing.T) {
 func TestEveryOutcomeOfAnOrderIsAnsweredToABrowser(t *testing.T) {
 	for way, send := range ways {
 		for _, o := range outcomes {
+			if o.ready != nil && way == "signed" {
+				continue // there is no shop to ask in vain: the engine itself looks at the limits
+			}
 			t.Run(way+": "+o.name, func(t *testing.T) {
 				s := newSite(t)
 				s.engine.ready, s.engine.created, s.engine.createErr = o.ready, o.created, o.err

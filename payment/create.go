@@ -30,6 +30,11 @@ func (e *Engine) Ready(ctx context.Context) error {
 		return err
 	}
 	defer release()
+	return e.room(ctx, store)
+}
+
+// room reports whether the limits leave room for one more open bill.
+func (e *Engine) room(ctx context.Context, store bill.Store) error {
 	if fs, ok := store.(bill.FreeSpacer); ok && e.cfg.MinFreeSpace > 0 {
 		free, err := fs.FreeSpace()
 		if err != nil {
@@ -58,7 +63,7 @@ func (e *Engine) Ready(ctx context.Context) error {
 // one order at a time, one payment is created at the gateway; the others wait
 // for its outcome.
 //
-// Errors: *Refusal, bill.ErrUnavailable.
+// Errors: *Refusal, ErrTooManyOpen where a new bill is needed, bill.ErrUnavailable.
 func (e *Engine) Create(ctx context.Context, s Scope, o bill.Order, h HandOver) (Created, error) {
 	store, release, err := e.cfg.Store(ctx)
 	if err != nil {
@@ -204,6 +209,9 @@ func (w *work) replace(b bill.Bill) (c Created, again bool, err error) {
 // start stores a new attempt and then applies for it at the gateway. The
 // order's revision sees to it that only one caller gets past the commit.
 func (w *work) start(s Scope, o bill.Order, h HandOver, record bill.OrderRecord) (Created, error) {
+	if err := w.engine.room(w.ctx, w.store); err != nil {
+		return Created{}, err
+	}
 	now := w.now()
 	template := bill.Bill{
 		ID: w.engine.cfg.NewID(), Ledger: s.Account.Ledger, Account: s.Account.Name, Shop: s.Shop,

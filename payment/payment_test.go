@@ -666,6 +666,12 @@ func TestAFullCounterTakesNoNewOrders(t *testing.T) {
 		if err := c.engine.Ready(t.Context()); !errors.Is(err, payment.ErrTooManyOpen) {
 			t.Errorf("%v", err)
 		}
+		if _, err := c.create(order("1")); !errors.Is(err, payment.ErrTooManyOpen) {
+			t.Errorf("one more: %v", err)
+		}
+		known := order("1")
+		known.OrderCode = "7"
+		c.mustCreate(known, payment.OutcomeExisting)
 	})
 }
 
