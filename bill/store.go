@@ -21,6 +21,8 @@ var (
 	// ErrTooLarge: the change exceeds what one transaction can hold; nothing
 	// was written.
 	ErrTooLarge = errors.New("change too large")
+	// ErrCursor: a cursor that no page of this store returned.
+	ErrCursor = errors.New("bad cursor")
 )
 
 // Store keeps bills, their orders and their history. It is safe for concurrent
@@ -33,9 +35,9 @@ var (
 //   - a Commit whose revisions do not match writes nothing: ErrConflict;
 //   - its cost follows what is read or due, never the size of the store.
 type Store interface {
-	// Commit writes a change as one transaction. When it returns an error other
-	// than ErrConflict or ErrTooLarge it is unknown whether the change was
-	// written: read again.
+	// Commit writes a change as one transaction. ErrConflict and ErrTooLarge,
+	// and text that is not UTF-8, mean that nothing was written; after any other
+	// error that is unknown: read again.
 	Commit(ctx context.Context, c Change) error
 
 	// Bill returns the bill with the given id, or ErrNotFound.
@@ -51,7 +53,7 @@ type Store interface {
 	Idempotent(ctx context.Context, key string, now time.Time) (Idempotency, error)
 
 	// List returns a page of bills, newest first, and the cursor of the next
-	// page, "" after the last. A page may be short, or empty, before the last.
+	// page, "" after the last; ErrCursor for a cursor it cannot read. A page may be short, or empty, before the last.
 	List(ctx context.Context, q Query) (page []Bill, next string, err error)
 	// Orphans returns a page of orphans by ledger and id, as List does.
 	Orphans(ctx context.Context, cursor string, limit int) (page []Orphan, next string, err error)
@@ -67,8 +69,8 @@ type Store interface {
 	// It is closed by stop, and when the store closes.
 	Watch(id string) (versions <-chan uint64, stop func())
 
-	// Close waits for commits under way and releases everything. Calls after
-	// it return ErrUnavailable.
+	// Close waits for commits under way and releases everything. Every call
+	// after it, Close itself included, returns ErrUnavailable.
 	Close() error
 }
 
@@ -90,6 +92,7 @@ type BillChange struct {
 }
 
 // Idempotency remembers which bill answered a request with an Idempotency-Key.
+// Written again under the same key, the later one counts.
 type Idempotency struct {
 	Key       string    `json:"-"`      // scope and key, hashed by the caller
 	Request   string    `json:"body"`   // hash of the request's body

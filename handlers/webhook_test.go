@@ -170,11 +170,11 @@ func TestNoSecretOrSignatureReachesLogOrAnswer(t *testing.T) {
 		signed(post("/qlink/bills", goodOrder), goodOrder), forged, signed(get("/qlink/orders/O1"), ""),
 	} {
 		w := s.do(r)
-		answers.WriteString(fmt.Sprint(w.Header(), w.Body))
+		fmt.Fprint(&answers, w.Header(), w.Body)
 	}
 	var logged strings.Builder
 	for _, entry := range s.logs.All() {
-		logged.WriteString(fmt.Sprint(entry.Message, entry.ContextMap()))
+		fmt.Fprint(&logged, entry.Message, entry.ContextMap())
 	}
 	if s.logs.Len() < 4 {
 		t.Errorf("only %d lines logged", s.logs.Len())

@@ -21,7 +21,7 @@ import (
 // The app of a sandbox whose configuration names none.
 const (
 	defaultAppKey    = "app-test"
-	defaultAppSecret = "s3cr3t-test" //nolint:gosec // the sandbox's own, documented, worth nothing
+	defaultAppSecret = "s3cr3t-test"
 )
 
 // config is the configuration after placeholders, checked and typed. It stays
@@ -293,11 +293,10 @@ func setTries(c *config, v string) error {
 }
 
 func setLedger(c *config, v string) error {
-	path, err := filepath.Abs(v)
-	if err != nil {
-		return fmt.Errorf("%q: %w", v, err)
+	if !filepath.IsAbs(v) {
+		v = filepath.Join(caddy.AppDataDir(), v)
 	}
-	c.ledger = path
+	c.ledger = filepath.Clean(v)
 	return nil
 }
 

@@ -58,7 +58,7 @@ func ledgerWith(t *testing.T) (string, []byte) {
 	g.apply("u1", "O1")
 	g.apply("u2", "O2")
 	stop()
-	text, err := os.ReadFile(file) //nolint:gosec // the test's own
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +280,7 @@ func TestSecretsAreNeitherInTheLedgerNorInAnyAnswer(t *testing.T) {
 	g.apply("u1", "O1")
 	g.control(http.MethodPost, "/payments/u1/pay", "", http.StatusOK)
 	g.settled("u1")
-	text, err := os.ReadFile(file) //nolint:gosec // the test's own
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,8 @@ type Sandbox struct {
 	// twice the one before, a minute at most. Default: 1s.
 	WebhookRetry string `json:"webhook_retry,omitempty"`
 
-	// Ledger is the file the ledger is kept in. Default: in memory.
+	// Ledger is the file the ledger is kept in; a relative one lies in Caddy's
+	// data directory. Default: in memory.
 	Ledger string `json:"ledger,omitempty"`
 
 	// Name tells ledgers in memory apart: handlers with the same name share

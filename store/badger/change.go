@@ -1,0 +1,214 @@
+package badger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+)
+
+// rememberAtLeast is how long Badger keeps an answer under an Idempotency-Key
+// at the least. The answer itself knows when it is over, by the engine's
+// clock; this only bounds what piles up, by the system's.
+const rememberAtLeast = 48 * time.Hour
+
+// Commit writes a change as one operation of the committer. When ctx ends
+// while the operation waits its turn, nothing is written; once it has begun,
+// the outcome is unknown, and the error says so.
+func (s *store) Commit(ctx context.Context, c bill.Change) error {
+	sealed, err := s.seal(c)
+	if err != nil {
+		return err
+	}
+	return s.committer.do(ctx, sealed.prepare)
+}
+
+// sealedChange is a change with its records encoded, in the caller's time
+// instead of the committer's, and without any of the caller's memory.
+type sealedChange struct {
+	store  *store
+	order  *sealedOrder
+	bills  []sealedBill
+	orphan *write
+	rest   []write
+}
+
+type sealedOrder struct {
+	write
+	revision uint64
+}
+
+type sealedBill struct {
+	bill   bill.Bill
+	key    []byte
+	writes []write // the bill, and what goes along
+}
+
+func (s *store) seal(c bill.Change) (*sealedChange, error) {
+	sealed := &sealedChange{store: s}
+	if c.Order != nil {
+		w, err := sealedWrite(orderKey(c.Order.Key), c.Order)
+		if err != nil {
+			return nil, fmt.Errorf("order: %w", err)
+		}
+		sealed.order = &sealedOrder{write: w, revision: c.Order.Revision}
+	}
+	for _, change := range c.Bills {
+		b, err := sealBill(change)
+		if err != nil {
+			return nil, fmt.Errorf("bill %.80q: %w", change.Bill.ID, err)
+		}
+		sealed.bills = append(sealed.bills, b)
+	}
+	if c.Orphan != nil {
+		w, err := sealedWrite(orphanKey(c.Orphan.Ledger, c.Orphan.ID), c.Orphan)
+		if err != nil {
+			return nil, fmt.Errorf("orphan: %w", err)
+		}
+		sealed.orphan = &w
+	}
+	if c.Idempotency != nil {
+		w, err := sealedWrite(textKey(kindIdempotency, c.Idempotency.Key), c.Idempotency)
+		if err != nil {
+			return nil, fmt.Errorf("idempotency key: %w", err)
+		}
+		w.expiresAt = later(c.Idempotency.ExpiresAt, s.now().Add(rememberAtLeast))
+		sealed.rest = append(sealed.rest, w)
+	}
+	return sealed, nil
+}
+
+func sealBill(c bill.BillChange) (sealedBill, error) {
+	id := c.Bill.ID
+	sealed := sealedBill{bill: c.Bill, key: textKey(kindBill, id)}
+	add := func(key []byte, v any) error {
+		w, err := sealedWrite(key, v)
+		sealed.writes = append(sealed.writes, w)
+		return err
+	}
+	if err := add(sealed.key, c.Bill); err != nil {
+		return sealedBill{}, err
+	}
+	if c.Details != nil {
+		if err := add(textKey(kindDetails, id), c.Details); err != nil {
+			return sealedBill{}, err
+		}
+	}
+	for i, event := range c.Events {
+		if err := add(eventKey(id, c.Bill.Revision, uint32(i)), event); err != nil {
+			return sealedBill{}, err
+		}
+	}
+	return sealed, nil
+}
+
+func sealedWrite(key []byte, v any) (write, error) {
+	record, err := seal(key, v)
+	return write{key: key, value: record}, err
+}
+
+func later(a, b time.Time) uint64 {
+	if a.Before(b) {
+		a = b
+	}
+	return uint64(max(a.Unix(), 1))
+}
+
+// prepare compares the revisions, as txn sees them, and returns all there is
+// to write. It changes nothing and may run again.
+func (c *sealedChange) prepare(txn *badgerdb.Txn) (writeSet, error) {
+	var set writeSet
+	if err := c.prepareOrder(txn, &set); err != nil {
+		return writeSet{}, err
+	}
+	var effects []func()
+	for i, b := range c.bills {
+		if slices.ContainsFunc(c.bills[:i], func(other sealedBill) bool { return bytes.Equal(other.key, b.key) }) {
+			return writeSet{}, fmt.Errorf("%w: bill %.80q is in the change twice", bill.ErrConflict, b.bill.ID)
+		}
+		effect, err := c.prepareBill(txn, b, &set)
+		if err != nil {
+			return writeSet{}, err
+		}
+		effects = append(effects, effect)
+	}
+	if err := c.prepareOrphan(txn, &set); err != nil {
+		return writeSet{}, err
+	}
+	set.add(c.rest...)
+	set.committed = func() {
+		for _, effect := range effects {
+			effect()
+		}
+	}
+	return set, nil
+}
+
+func (c *sealedChange) prepareOrder(txn *badgerdb.Txn, set *writeSet) error {
+	if c.order == nil {
+		return nil
+	}
+	held, err := get[bill.OrderRecord](txn, c.order.key)
+	if err != nil && !errors.Is(err, bill.ErrNotFound) {
+		return err
+	}
+	if c.order.revision != held.Revision+1 {
+		return fmt.Errorf("%w: the order is at revision %d, not before %d", bill.ErrConflict, held.Revision, c.order.revision)
+	}
+	set.add(c.order.write)
+	return nil
+}
+
+// prepareBill adds what is to be written for one bill, its index entries
+// included, and returns what to do once that is durable.
+func (c *sealedChange) prepareBill(txn *badgerdb.Txn, b sealedBill, set *writeSet) (effect func(), err error) {
+	held, err := get[bill.Bill](txn, b.key)
+	isNew := errors.Is(err, bill.ErrNotFound)
+	if err != nil && !isNew {
+		return nil, err
+	}
+	if b.bill.Revision != held.Revision+1 {
+		return nil, fmt.Errorf("%w: bill %.80q is at revision %d, not before %d",
+			bill.ErrConflict, b.bill.ID, held.Revision, b.bill.Revision)
+	}
+	set.add(b.writes...)
+	var before [][]byte
+	opened := 0
+	if !isNew {
+		before = indexKeys(held)
+		opened -= one(!held.Status.Final())
+	}
+	opened += one(!b.bill.Status.Final())
+	set.replace(before, indexKeys(b.bill))
+	return func() {
+		c.store.openBills.Add(int64(opened))
+		if held.Version != b.bill.Version {
+			c.store.hub.Tell(b.bill.ID, b.bill.Version)
+		}
+	}, nil
+}
+
+func (c *sealedChange) prepareOrphan(txn *badgerdb.Txn, set *writeSet) error {
+	if c.orphan == nil {
+		return nil
+	}
+	_, err := get[bill.Orphan](txn, c.orphan.key)
+	if errors.Is(err, bill.ErrNotFound) {
+		set.add(*c.orphan)
+		return nil
+	}
+	return err
+}
+
+func one(condition bool) int {
+	if condition {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,99 @@
+package badger
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"go.uber.org/zap"
+)
+
+// minFreeSpace is what has to be free to open a store: twice what an empty one
+// takes. On a full disk the process would die of SIGBUS in a mapped file, at
+// every start again.
+const minFreeSpace = 96 << 20
+
+// resolve returns path as an absolute one without symbolic links; what does
+// not exist of it stays as it is. It creates nothing.
+func resolve(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	existing, rest := abs, ""
+	for {
+		resolved, err := filepath.EvalSymlinks(existing)
+		if err == nil {
+			return filepath.Join(resolved, rest), nil
+		}
+		parent := filepath.Dir(existing)
+		if !errors.Is(err, fs.ErrNotExist) || parent == existing {
+			return "", err
+		}
+		existing, rest = parent, filepath.Join(filepath.Base(existing), rest)
+	}
+}
+
+// prepareDirectory makes the store's directory, or checks the one that is
+// there. On failure nothing has been made.
+func prepareDirectory(dir string, logger *zap.Logger) error {
+	if err := checkFreeSpace(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		logger.Warn("the store's folder can be entered by other users: chmod 700 it",
+			zap.String("dir", dir), zap.Stringer("mode", mode))
+	}
+	return checkManifest(dir)
+}
+
+func checkFreeSpace(dir string) error {
+	existing := dir
+	for !exists(existing) && filepath.Dir(existing) != existing {
+		existing = filepath.Dir(existing)
+	}
+	free, err := freeSpace(existing)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return nil
+	case err != nil:
+		return fmt.Errorf("free space: %w", err)
+	case free < minFreeSpace:
+		return fmt.Errorf("the disk is full: %d MiB free, %d MiB needed", free>>20, minFreeSpace>>20)
+	}
+	return nil
+}
+
+// checkManifest refuses a directory whose tables nobody lists any more: Badger
+// would take it for a new one, and delete them.
+func checkManifest(dir string) error {
+	if exists(filepath.Join(dir, "MANIFEST")) {
+		return nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		switch filepath.Ext(entry.Name()) {
+		case ".sst", ".mem", ".vlog":
+			return fmt.Errorf("%w: it holds %s but no MANIFEST; restore the whole folder from a backup",
+				ErrDamaged, entry.Name())
+		}
+	}
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

@@ -1,0 +1,115 @@
+package badger
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+)
+
+// Every key begins with a letter for its kind. Inside, (x) is x made to end
+// unambiguously (appendText), x without brackets runs to the key's end, and
+// numbers are big-endian, so that the order of keys is the order of values.
+//
+//	b id                            a bill
+//	d id                            what the shop handed over with it
+//	h (id) revision index           an event: its place among those of one write
+//	o (ledger) (shop) orderCode     an order's record
+//	i key                           an answer under an Idempotency-Key; Badger drops it some time after it expired
+//	x (ledger) id                   an orphan
+//
+// and the indexes, empty records that stand and fall with the bill:
+//
+//	c ^createdAt id                 all bills, newest first
+//	n id                            bills that have not ended
+//	u due id                        bills that want to be asked after, the longest due first
+const (
+	kindBill        = 'b'
+	kindDetails     = 'd'
+	kindEvent       = 'h'
+	kindOrder       = 'o'
+	kindIdempotency = 'i'
+	kindOrphan      = 'x'
+	kindCreated     = 'c'
+	kindOpen        = 'n'
+	kindDue         = 'u'
+)
+
+// textKey is the key of a record that has one text for a name.
+func textKey(kind byte, text string) []byte {
+	return append([]byte{kind}, text...)
+}
+
+func orderKey(k bill.OrderKey) []byte {
+	key := appendText([]byte{kindOrder}, k.Ledger)
+	return append(appendText(key, k.Shop), k.OrderCode...)
+}
+
+func orphanKey(ledger, id string) []byte {
+	return append(appendText([]byte{kindOrphan}, ledger), id...)
+}
+
+// historyPrefix is what the keys of all events of a bill begin with.
+func historyPrefix(id string) []byte {
+	return appendText([]byte{kindEvent}, id)
+}
+
+func eventKey(id string, revision uint64, index uint32) []byte {
+	key := binary.BigEndian.AppendUint64(historyPrefix(id), revision)
+	return binary.BigEndian.AppendUint32(key, index)
+}
+
+// indexKeys are the index entries that a bill has in its present state.
+func indexKeys(b bill.Bill) [][]byte {
+	keys := [][]byte{createdKey(b.CreatedAt, b.ID)}
+	if !b.Status.Final() {
+		keys = append(keys, textKey(kindOpen, b.ID))
+	}
+	if !b.Due.IsZero() {
+		keys = append(keys, dueKey(b.Due, b.ID))
+	}
+	return keys
+}
+
+func createdKey(at time.Time, id string) []byte {
+	key := appendTime([]byte{kindCreated}, at)
+	for i := range key[1:] {
+		key[1+i] = ^key[1+i]
+	}
+	return append(key, id...)
+}
+
+func dueKey(at time.Time, id string) []byte {
+	return append(appendTime([]byte{kindDue}, at), id...)
+}
+
+// timeEnd is where a time ends in the keys of createdKey and dueKey.
+const timeEnd = 1 + 8 + 4
+
+// idOf returns the id in a key of createdKey or dueKey.
+func idOf(key []byte) (string, error) {
+	if len(key) < timeEnd {
+		return "", errors.New("an index key is too short")
+	}
+	return string(key[timeEnd:]), nil
+}
+
+// appendText appends text so that it ends unambiguously and sorts as text: a
+// zero byte becomes 00 FF, the end is 00 01.
+func appendText(key []byte, text string) []byte {
+	for i := range len(text) {
+		key = append(key, text[i])
+		if text[i] == 0 {
+			key = append(key, 0xff)
+		}
+	}
+	return append(key, 0, 1)
+}
+
+// appendTime appends a time of any year so that it sorts as a time.
+func appendTime(key []byte, t time.Time) []byte {
+	seconds := uint64(t.Unix()) ^ 1<<63 //nolint:gosec // the sign bit is flipped, so that times before 1970 sort first
+	key = binary.BigEndian.AppendUint64(key, seconds)
+	return binary.BigEndian.AppendUint32(key, uint32(t.Nanosecond())) //nolint:gosec // below 1e9
+}

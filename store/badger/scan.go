@@ -1,0 +1,175 @@
+package badger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/store/internal/cursor"
+)
+
+const (
+	maxPage = 1000
+
+	// maxScan bounds the bills that one call looks at: a filter that matches
+	// nothing gives an empty page and the way on, instead of a long wait.
+	maxScan = 4000
+)
+
+// The names of the listings in their cursors.
+const (
+	listingBills   = "bills"
+	listingOrphans = "orphans"
+)
+
+// List walks the index of creation times. A cursor is where the walk stopped.
+func (s *store) List(ctx context.Context, q bill.Query) (page []bill.Bill, next string, err error) {
+	start, err := listingStart(q)
+	if err != nil {
+		return nil, "", err
+	}
+	err = s.view(ctx, func(txn *badgerdb.Txn) error {
+		page, next, err = list(ctx, txn, q, start)
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return page, next, nil
+}
+
+// listingStart returns the key that a page begins at: right behind the cursor,
+// or at the youngest bill created before q.To.
+func listingStart(q bill.Query) ([]byte, error) {
+	start := []byte{kindCreated}
+	if !q.To.IsZero() {
+		start = createdKey(q.To.Add(-time.Nanosecond), "")
+	}
+	if q.Cursor == "" {
+		return start, nil
+	}
+	position, err := cursor.Decode(listingBills, q.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	behind := append(append([]byte{kindCreated}, position...), 0)
+	if bytes.Compare(behind, start) > 0 {
+		start = behind
+	}
+	return start, nil
+}
+
+func list(ctx context.Context, txn *badgerdb.Txn, q bill.Query, start []byte) (page []bill.Bill, next string, err error) {
+	it := iterate(txn, []byte{kindCreated})
+	defer it.Close()
+	limit, scanned, last := clamp(q.Limit), 0, []byte(nil)
+	for it.Seek(start); it.Valid() && !olderThan(it.Item().Key(), q.From); it.Next() {
+		if len(page) == limit || scanned == maxScan {
+			return page, cursor.Encode(listingBills, last[1:]), nil
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, "", err
+		}
+		last = it.Item().KeyCopy(last)
+		b, err := indexed(txn, last)
+		if err != nil {
+			return nil, "", err
+		}
+		if selects(q, b) {
+			page = append(page, b)
+		}
+		scanned++
+	}
+	return page, "", nil
+}
+
+// olderThan reports whether a key of the index says: created before from.
+func olderThan(key []byte, from time.Time) bool {
+	return !from.IsZero() && bytes.Compare(key[:timeEnd], createdKey(from, "")) > 0
+}
+
+// indexed reads the bill that an index entry leads to.
+func indexed(txn *badgerdb.Txn, key []byte) (bill.Bill, error) {
+	id, err := idOf(key)
+	if err != nil {
+		return bill.Bill{}, err
+	}
+	b, err := get[bill.Bill](txn, textKey(kindBill, id))
+	if errors.Is(err, bill.ErrNotFound) {
+		// Both are written and removed together, and read from one snapshot.
+		return bill.Bill{}, fmt.Errorf("%w: bill %.80q is in the index alone: %w", bill.ErrUnavailable, id, ErrDamaged)
+	}
+	return b, err
+}
+
+// selects applies the filters that the index does not know.
+func selects(q bill.Query, b bill.Bill) bool {
+	return (q.Status == "" || q.Status == b.Status) &&
+		(q.Account == "" || q.Account == b.Account) &&
+		(q.Shop == "" || q.Shop == b.Shop)
+}
+
+// Orphans walks the orphans themselves, which lie in the listing's order.
+func (s *store) Orphans(ctx context.Context, after string, limit int) (page []bill.Orphan, next string, err error) {
+	start := []byte{kindOrphan}
+	if after != "" {
+		position, err := cursor.Decode(listingOrphans, after)
+		if err != nil {
+			return nil, "", err
+		}
+		start = append(append(start, position...), 0)
+	}
+	err = s.view(ctx, func(txn *badgerdb.Txn) error {
+		it := iterate(txn, []byte{kindOrphan})
+		defer it.Close()
+		var last []byte
+		for it.Seek(start); it.Valid(); it.Next() {
+			if len(page) == clamp(limit) {
+				next = cursor.Encode(listingOrphans, last[1:])
+				return nil
+			}
+			orphan, err := value[bill.Orphan](it.Item())
+			if err != nil {
+				return err
+			}
+			page, last = append(page, orphan), it.Item().KeyCopy(last)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return page, next, nil
+}
+
+// Due walks the index of due times; bills that are not due cost nothing.
+func (s *store) Due(ctx context.Context, until time.Time, limit int) (ids []string, err error) {
+	end := dueKey(until, "")
+	err = s.view(ctx, func(txn *badgerdb.Txn) error {
+		it := iterate(txn, []byte{kindDue})
+		defer it.Close()
+		for it.Rewind(); it.Valid() && len(ids) < limit; it.Next() {
+			key := it.Item().Key()
+			if bytes.Compare(key[:min(timeEnd, len(key))], end) > 0 {
+				return nil
+			}
+			id, err := idOf(key)
+			if err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ids, nil
+}
+
+func clamp(limit int) int { return min(max(limit, 1), maxPage) }

@@ -1,0 +1,233 @@
+// Package badger keeps bills in an embedded Badger database: the default
+// store, as the guest module qlink.stores.badger.
+//
+// One goroutine, the committer, is the only way to write; it runs what is
+// queued as one transaction, because Badger syncs each one by itself. Nothing
+// of Badger shows outside the package. It knows no payments: it keeps what the
+// engine hands over, and checks revisions.
+//
+// Opened through the registry in package store, called by the engine.
+package badger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/store/internal/watch"
+)
+
+// store implements bill.Store.
+type store struct {
+	dir       string
+	db        *badgerdb.DB
+	committer *committer
+	openBills atomic.Int64
+	hub       watch.Hub
+	now       func() time.Time
+
+	// Reads hold the lock shared: the database's files are mapped, and must
+	// not be unmapped under them.
+	mu     sync.RWMutex
+	closed bool
+}
+
+// open opens the store in dir, which has to be resolved.
+func open(ctx context.Context, dir string, env bill.Env) (*store, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	logger := env.Logger
+	if logger == nil {
+		logger = zap.NewNop
+	}
+	if err := prepareDirectory(dir, logger()); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", dir, err)
+	}
+	db, err := openDatabase(databaseOptions(dir, logger))
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", dir, err)
+	}
+	s := &store{dir: dir, db: db, now: time.Now}
+	if err := s.countOpenBills(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), db.Close())
+	}
+	s.committer = startCommitter(db, logger)
+	return s, nil
+}
+
+// openDatabase opens Badger, and puts into words what it only hints at.
+func openDatabase(options badgerdb.Options) (db *badgerdb.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			db, err = nil, fmt.Errorf("%w, restore it from a backup: %v", ErrDamaged, p)
+		}
+	}()
+	db, err = badgerdb.Open(options)
+	switch {
+	case err == nil:
+		return db, nil
+	case strings.Contains(err.Error(), "Cannot acquire directory lock"):
+		return nil, errors.New("it is locked: another process uses it")
+	case strings.Contains(err.Error(), "magic number doesn't match"):
+		return nil, fmt.Errorf("it is another program's database, or %w: %w", ErrNewerFormat, err)
+	case strings.Contains(err.Error(), "permission denied"):
+		return nil, err
+	}
+	return nil, fmt.Errorf("%w, restore it from a backup: %w", ErrDamaged, err)
+}
+
+func (s *store) countOpenBills() error {
+	return s.db.View(func(txn *badgerdb.Txn) error {
+		it := iterate(txn, []byte{kindOpen})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			s.openBills.Add(1)
+		}
+		return nil
+	})
+}
+
+// iterate returns an iterator over the keys that begin with prefix, which
+// fetches no values ahead.
+func iterate(txn *badgerdb.Txn, prefix []byte) *badgerdb.Iterator {
+	options := badgerdb.DefaultIteratorOptions
+	options.PrefetchValues = false
+	options.Prefix = prefix
+	return txn.NewIterator(options)
+}
+
+// view runs a read on one snapshot of the store.
+func (s *store) view(ctx context.Context, read func(txn *badgerdb.Txn) error) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return bill.ErrUnavailable
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.db.View(read)
+}
+
+// get reads the record under key, as txn sees it. Whatever keeps it from
+// being read, other than its absence, is bill.ErrUnavailable: what cannot be
+// read must not pass for what never was.
+func get[T any](txn *badgerdb.Txn, key []byte) (T, error) {
+	item, err := txn.Get(key)
+	if errors.Is(err, badgerdb.ErrKeyNotFound) {
+		var none T
+		return none, bill.ErrNotFound
+	}
+	if err != nil {
+		var none T
+		return none, fmt.Errorf("%w: read %.200q: %w", bill.ErrUnavailable, key, err)
+	}
+	return value[T](item)
+}
+
+// value reads the record of an item.
+func value[T any](item *badgerdb.Item) (v T, err error) {
+	readErr := item.Value(func(record []byte) error {
+		v, err = openRecord[T](item.Key(), record)
+		return nil
+	})
+	if err := errors.Join(readErr, err); err != nil {
+		return v, fmt.Errorf("%w: %w", bill.ErrUnavailable, err)
+	}
+	return v, nil
+}
+
+// read reads one record.
+func read[T any](ctx context.Context, s *store, key []byte) (v T, err error) {
+	err = s.view(ctx, func(txn *badgerdb.Txn) (err error) {
+		v, err = get[T](txn, key)
+		return err
+	})
+	return v, err
+}
+
+func (s *store) Bill(ctx context.Context, id string) (bill.Bill, error) {
+	return read[bill.Bill](ctx, s, textKey(kindBill, id))
+}
+
+func (s *store) Details(ctx context.Context, id string) (bill.Details, error) {
+	return read[bill.Details](ctx, s, textKey(kindDetails, id))
+}
+
+func (s *store) Order(ctx context.Context, key bill.OrderKey) (bill.OrderRecord, error) {
+	record, err := read[bill.OrderRecord](ctx, s, orderKey(key))
+	if err != nil {
+		return bill.OrderRecord{}, err
+	}
+	record.Key = key
+	return record, nil
+}
+
+func (s *store) Idempotent(ctx context.Context, key string, now time.Time) (bill.Idempotency, error) {
+	answer, err := read[bill.Idempotency](ctx, s, textKey(kindIdempotency, key))
+	if err != nil {
+		return bill.Idempotency{}, err
+	}
+	if !now.Before(answer.ExpiresAt) {
+		return bill.Idempotency{}, bill.ErrNotFound
+	}
+	answer.Key = key
+	return answer, nil
+}
+
+func (s *store) History(ctx context.Context, id string) (events []bill.Event, err error) {
+	err = s.view(ctx, func(txn *badgerdb.Txn) error {
+		it := iterate(txn, historyPrefix(id))
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			event, err := value[bill.Event](it.Item())
+			if err != nil {
+				return err
+			}
+			events = append(events, event)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return events, nil
+}
+
+func (s *store) OpenBills(ctx context.Context) (int, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return 0, bill.ErrUnavailable
+	}
+	return int(s.openBills.Load()), ctx.Err()
+}
+
+func (s *store) Watch(id string) (versions <-chan uint64, stop func()) {
+	return s.hub.Watch(id)
+}
+
+// Close commits what is queued, waits for reads, and closes the database.
+func (s *store) Close() error {
+	s.committer.stop()
+	s.hub.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return bill.ErrUnavailable
+	}
+	s.closed = true
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("close store %s: %w", s.dir, err)
+	}
+	return nil
+}

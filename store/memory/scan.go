@@ -1,0 +1,156 @@
+package memory
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/store/internal/codec"
+	"github.com/caddy-qlink/caddy-qlink/store/internal/cursor"
+)
+
+// The largest page, whatever is asked for.
+const maxPage = 1000
+
+// place is where a bill stands in the listing: newest first, and by id where
+// two are equally new.
+type place struct {
+	CreatedAt time.Time `json:"createdAt"`
+	ID        string    `json:"id"`
+}
+
+func (p place) compare(q place) int {
+	return cmp.Or(q.CreatedAt.Compare(p.CreatedAt), strings.Compare(p.ID, q.ID))
+}
+
+func placeOf(b bill.Bill) place { return place{b.CreatedAt, b.ID} }
+
+// List sorts all bills that q selects, and cuts the page out.
+func (s *store) List(ctx context.Context, q bill.Query) (page []bill.Bill, next string, err error) {
+	after, err := decode[place]("bills", q.Cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if err := s.usable(ctx); err != nil {
+		return nil, "", err
+	}
+	for _, b := range s.bills {
+		if selects(q, b) && (after == nil || placeOf(b).compare(*after) > 0) {
+			page = append(page, b)
+		}
+	}
+	slices.SortFunc(page, func(a, b bill.Bill) int { return placeOf(a).compare(placeOf(b)) })
+	if limit := clamp(q.Limit); len(page) > limit {
+		page = page[:limit:limit]
+		next, err = encode("bills", placeOf(page[limit-1]))
+	}
+	return page, next, err
+}
+
+func selects(q bill.Query, b bill.Bill) bool {
+	return (q.Status == "" || q.Status == b.Status) &&
+		(q.Account == "" || q.Account == b.Account) &&
+		(q.Shop == "" || q.Shop == b.Shop) &&
+		(q.From.IsZero() || !b.CreatedAt.Before(q.From)) &&
+		(q.To.IsZero() || b.CreatedAt.Before(q.To))
+}
+
+// orphanPlace is where an orphan stands in the listing.
+type orphanPlace struct {
+	Ledger string `json:"ledger"`
+	ID     string `json:"id"`
+}
+
+func (p orphanPlace) compare(q orphanPlace) int {
+	return cmp.Or(strings.Compare(p.Ledger, q.Ledger), strings.Compare(p.ID, q.ID))
+}
+
+func orphanPlaceOf(o bill.Orphan) orphanPlace { return orphanPlace{o.Ledger, o.ID} }
+
+// Orphans sorts all orphans, and cuts the page out.
+func (s *store) Orphans(ctx context.Context, cursor string, limit int) (page []bill.Orphan, next string, err error) {
+	after, err := decode[orphanPlace]("orphans", cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if err := s.usable(ctx); err != nil {
+		return nil, "", err
+	}
+	for _, o := range s.orphans {
+		if after == nil || orphanPlaceOf(o).compare(*after) > 0 {
+			page = append(page, o)
+		}
+	}
+	slices.SortFunc(page, func(a, b bill.Orphan) int { return orphanPlaceOf(a).compare(orphanPlaceOf(b)) })
+	if limit := clamp(limit); len(page) > limit {
+		page = page[:limit:limit]
+		next, err = encode("orphans", orphanPlaceOf(page[limit-1]))
+	}
+	return page, next, err
+}
+
+// Due sorts all bills that are due.
+func (s *store) Due(ctx context.Context, until time.Time, limit int) ([]string, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if err := s.usable(ctx); err != nil {
+		return nil, err
+	}
+	var due []bill.Bill
+	for _, b := range s.bills {
+		if !b.Due.IsZero() && !b.Due.After(until) {
+			due = append(due, b)
+		}
+	}
+	slices.SortFunc(due, func(a, b bill.Bill) int {
+		return cmp.Or(a.Due.Compare(b.Due), strings.Compare(a.ID, b.ID))
+	})
+	var ids []string
+	for _, b := range due[:min(max(limit, 0), len(due))] {
+		ids = append(ids, b.ID)
+	}
+	return ids, nil
+}
+
+// OpenBills counts the bills that have not ended.
+func (s *store) OpenBills(ctx context.Context) (int, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if err := s.usable(ctx); err != nil {
+		return 0, err
+	}
+	count := 0
+	for _, b := range s.bills {
+		if !b.Status.Final() {
+			count++
+		}
+	}
+	return count, nil
+}
+
+func clamp(limit int) int { return min(max(limit, 1), maxPage) }
+
+func encode(listing string, position any) (string, error) {
+	data, err := codec.Marshal(position)
+	return cursor.Encode(listing, data), err
+}
+
+// decode returns nil for the cursor of the first page.
+func decode[T any](listing, text string) (*T, error) {
+	if text == "" {
+		return nil, nil
+	}
+	data, err := cursor.Decode(listing, text)
+	if err != nil {
+		return nil, err
+	}
+	position, err := codec.Unmarshal[T](data)
+	return &position, err
+}

@@ -1,0 +1,91 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+)
+
+var closingTests = []test{
+	{"AClosedStoreIsUnavailable", aClosedStoreIsUnavailable},
+	{"ClosingEndsWatches", closingEndsWatches},
+	{"ClosingWaitsForCommitsAndReadsUnderWay", closingWaitsForCommitsAndReadsUnderWay},
+}
+
+// calls are all methods that can fail.
+func calls(store bill.Store) map[string]func(context.Context) error {
+	b := sample("a")
+	return map[string]func(context.Context) error{
+		"Commit":     func(ctx context.Context) error { return store.Commit(ctx, only(sample("new"))) },
+		"Bill":       func(ctx context.Context) error { _, err := store.Bill(ctx, b.ID); return err },
+		"Details":    func(ctx context.Context) error { _, err := store.Details(ctx, b.ID); return err },
+		"Order":      func(ctx context.Context) error { _, err := store.Order(ctx, b.OrderKey()); return err },
+		"History":    func(ctx context.Context) error { _, err := store.History(ctx, b.ID); return err },
+		"Idempotent": func(ctx context.Context) error { _, err := store.Idempotent(ctx, "k", noon); return err },
+		"List":       func(ctx context.Context) error { _, _, err := store.List(ctx, bill.Query{Limit: 1}); return err },
+		"Orphans":    func(ctx context.Context) error { _, _, err := store.Orphans(ctx, "", 1); return err },
+		"Due":        func(ctx context.Context) error { _, err := store.Due(ctx, noon, 1); return err },
+		"OpenBills":  func(ctx context.Context) error { _, err := store.OpenBills(ctx); return err },
+	}
+}
+
+func aClosedStoreIsUnavailable(t *testing.T, store bill.Store) {
+	commit(t, store, only(sample("a")))
+	if err := store.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+	for name, call := range calls(store) {
+		if err := call(t.Context()); !errors.Is(err, bill.ErrUnavailable) {
+			t.Errorf("%s: %v, want ErrUnavailable", name, err)
+		}
+	}
+}
+
+func closingEndsWatches(t *testing.T, store bill.Store) {
+	before, stopBefore := store.Watch("a")
+	if err := store.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+	after, stopAfter := store.Watch("a")
+	for _, versions := range []<-chan uint64{before, after} {
+		if version, open := <-versions; open {
+			t.Errorf("received version %d", version)
+		}
+	}
+	stopBefore()
+	stopAfter()
+}
+
+func closingWaitsForCommitsAndReadsUnderWay(t *testing.T, store bill.Store) {
+	var begun, tasks sync.WaitGroup
+	for _, id := range numbered(8) {
+		begun.Add(1)
+		tasks.Go(func() {
+			b := sample(id)
+			for first := true; ; first = false {
+				err := store.Commit(t.Context(), only(b))
+				if err == nil {
+					_, err = store.Bill(t.Context(), b.ID)
+				}
+				if first {
+					begun.Done()
+				}
+				if err != nil {
+					if !errors.Is(err, bill.ErrUnavailable) {
+						t.Errorf("while closing: %v", err)
+					}
+					return
+				}
+				b = moved(b)
+			}
+		})
+	}
+	begun.Wait()
+	if err := store.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	tasks.Wait()
+}

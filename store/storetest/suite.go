@@ -1,0 +1,61 @@
+// Package storetest is the conformance suite that every store has to pass:
+// what bill.Store promises, as tests. Who writes a store of their own imports
+// it from their tests:
+//
+//	func TestTheStoreKeepsItsPromises(t *testing.T) {
+//		storetest.Suite{Open: open, Durable: true}.Run(t)
+//	}
+//
+// It knows a store by its interface alone, and is never part of a build.
+package storetest
+
+import (
+	"testing"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+)
+
+// Suite says how to get at the store under test.
+type Suite struct {
+	// Open opens the store that lives in dir, creating it where it does not
+	// exist. dir is an empty folder at first, and of one test alone; a store
+	// elsewhere may take it as a name. The suite closes what Open returns.
+	Open func(t testing.TB, dir string) bill.Store
+
+	// Durable says that a store opened again in the same dir has everything.
+	Durable bool
+
+	// Crash returns a dir holding what the store in the given one, which is
+	// still open, would have left behind if everything had stopped at once; nil
+	// where that cannot be had.
+	Crash func(t testing.TB, dir string) string
+}
+
+// test is one promise, tried on a store of its own that is empty.
+type test struct {
+	name string
+	run  func(t *testing.T, store bill.Store)
+}
+
+// Run runs the whole suite.
+func (s Suite) Run(t *testing.T) {
+	for _, group := range [][]test{commitTests, recordTests, listingTests, dueTests, watchTests, closingTests} {
+		for _, test := range group {
+			t.Run(test.name, func(t *testing.T) { test.run(t, s.open(t, t.TempDir())) })
+		}
+	}
+	if s.Durable {
+		t.Run("WhatWasCommittedIsThereAfterReopening", s.whatWasCommittedIsThereAfterReopening)
+	}
+	if s.Crash != nil {
+		t.Run("WhatWasCommittedIsThereAfterACrash", s.whatWasCommittedIsThereAfterACrash)
+	}
+}
+
+// open opens the store in dir and closes it when the test ends.
+func (s Suite) open(t *testing.T, dir string) bill.Store {
+	t.Helper()
+	store := s.Open(t, dir)
+	t.Cleanup(func() { _ = store.Close() }) // a test that closed it itself has looked at the error
+	return store
+}
