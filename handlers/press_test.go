@@ -1,6 +1,7 @@
 package handlers_test
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -133,7 +134,7 @@ func setIf(set func(string, string), name, value string) {
 func TestAPreflightIsAnsweredForAllowedOriginsAlone(t *testing.T) {
 	preflight := func(origin string) *httptest.ResponseRecorder {
 		s := newSite(t, func(a *handlers.API) { a.AllowedOrigins = []string{"https://spa.example"} })
-		r := httptest.NewRequest("OPTIONS", billPath+"/cancel", nil)
+		r := httptest.NewRequest(http.MethodOptions, billPath+"/cancel", nil)
 		r.Header.Set("Origin", origin)
 		r.Header.Set("Access-Control-Request-Method", "POST")
 		return s.do(r)

@@ -41,7 +41,7 @@ func write(w http.ResponseWriter, r *http.Request, status int, contentType strin
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) //nolint:gosec // pages come escaped from html/template, JSON is served as such with nosniff
+		_, _ = w.Write(body)
 	}
 }
 

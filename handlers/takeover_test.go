@@ -38,9 +38,12 @@ var upstreams = map[string]http.HandlerFunc{
 		_, _ = io.WriteString(w, "hello")
 	},
 	"status without a body": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
-	"not modified":          func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("ETag", `"x"`); w.WriteHeader(http.StatusNotModified) },
-	"an error":              func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusTeapot) },
-	"nothing at all":        func(http.ResponseWriter, *http.Request) {},
+	"not modified": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("ETag", `"x"`)
+		w.WriteHeader(http.StatusNotModified)
+	},
+	"an error":       func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusTeapot) },
+	"nothing at all": func(http.ResponseWriter, *http.Request) {},
 	"compressed": func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
 		_, _ = w.Write(gzipped("compressed"))

@@ -189,7 +189,7 @@ func (r *registry) end(e *entry) {
 	if e.store != nil {
 		_, err := recovered(func() (bill.Store, error) { return nil, e.store.Close() })
 		if err != nil {
-			caddy.Log().Named("qlink.store").Error("the store was not closed cleanly", zap.String("store", e.key), zap.Error(err))
+			caddy.Log().Named("qlink.store").Error("a store was not closed cleanly", zap.Error(err)) // its key may hold a password
 		}
 	}
 	r.mu.Lock()

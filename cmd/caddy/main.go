@@ -7,6 +7,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
+	_ "github.com/caddy-qlink/caddy-qlink"
 	_ "github.com/caddy-qlink/caddy-qlink/examples/quickstart/shop"
 	_ "github.com/caddy-qlink/caddy-qlink/sandbox"
 )

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
 )
 
 // minFreeSpace is what has to be free to open a store: twice what an empty one
@@ -68,7 +70,7 @@ func checkFreeSpace(dir string) error {
 	case err != nil:
 		return fmt.Errorf("free space: %w", err)
 	case free < minFreeSpace:
-		return fmt.Errorf("the disk is full: %d MiB free, %d MiB needed", free>>20, minFreeSpace>>20)
+		return fmt.Errorf("%w: the disk is full: %d MiB free, %d MiB needed", bill.ErrUnavailable, free>>20, minFreeSpace>>20)
 	}
 	return nil
 }

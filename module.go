@@ -1,0 +1,354 @@
+// Package caddyqlink makes Caddy take payments through QLink: the app qlink
+// holds the payment accounts and the store of bills, the HTTP handler qlink
+// serves the buyer's page, the endpoints and QLink's notifications, and turns
+// a shop's answer that is an order into a bill.
+//
+// It is glue and decides nothing: it reads the configuration, in Caddyfile and
+// JSON, leases the store, and hands resolved values to the engine (package
+// payment) and the endpoints (package handlers). A plug-in's user imports it
+// for its side effects alone.
+package caddyqlink
+
+import (
+	"context"
+	"encoding/json" //nolint:depguard // Caddy loads guest modules from json.RawMessage alone; nothing is decoded here
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	_ "time/tzdata" // small images have no zone database, and the gateway's times are in a named zone
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/handlers"
+	"github.com/caddy-qlink/caddy-qlink/page"
+	"github.com/caddy-qlink/caddy-qlink/payment"
+	_ "github.com/caddy-qlink/caddy-qlink/store/badger" // the default store
+)
+
+func init() {
+	caddy.RegisterModule(App{})
+	caddy.RegisterModule(Handler{})
+}
+
+const (
+	storeNamespace = "qlink.stores"
+	defaultStore   = storeNamespace + ".badger"
+	defaultName    = "default" // of an account and of a shop
+	defaultPrefix  = handlers.DefaultPrefix
+)
+
+// App holds what all sites share: the payment accounts at QLink and the store
+// of bills.
+type App struct {
+	// StoreRaw is where bills are kept. Default: the module badger, in Caddy's
+	// data directory. All configurations that name the same store share it; a
+	// reload that names another one is refused while bills are open.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=qlink.stores inline_key=module"`
+
+	// Accounts are the payment accounts by name, at least one. A bill belongs to
+	// the account that made it: do not rename accounts with open bills.
+	Accounts map[string]*Account `json:"accounts,omitempty"`
+
+	// Reconcile says how bills are asked after at the gateway.
+	Reconcile *Reconcile `json:"reconcile,omitempty"`
+
+	// Limits bound what is kept open and how full the disk may get.
+	Limits *Limits `json:"limits,omitempty"`
+
+	laterOfApp
+
+	logger      *zap.Logger
+	accounts    []*payment.Account // by name
+	vault       *vault
+	engine      *payment.Engine
+	pages       *page.Renderer
+	minInterval time.Duration
+}
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "qlink",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// Provision resolves and checks the configuration. It opens nothing: `caddy
+// validate` provisions too, beside a live server.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.logger = ctx.Logger()
+	r := newResolver()
+	if err := a.laterOfApp.check(); err != nil {
+		return err
+	}
+	s, err := a.settings(r)
+	if err != nil {
+		return err
+	}
+	if err := a.provisionAccounts(ctx, r); err != nil {
+		return err
+	}
+	if err := a.provisionStore(ctx); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if a.pages, err = page.New(); err != nil {
+		return err
+	}
+	a.minInterval = s.minInterval
+	a.engine = payment.New(payment.Config{
+		Accounts:     a.accounts,
+		Store:        a.vault.lease,
+		MinInterval:  s.minInterval,
+		UnknownAfter: s.unknownAfter,
+		OpenTotal:    s.openTotal,
+		MinFreeSpace: s.minFreeSpace,
+		Logger:       a.logger,
+		Now:          time.Now,
+		NewID:        uuid.NewString,
+	})
+	return nil
+}
+
+func (a *App) provisionAccounts(ctx caddy.Context, r resolver) error {
+	if len(a.Accounts) == 0 {
+		return errors.New("there is no account")
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Accounts)) {
+		err := checkName(name)
+		if err == nil && a.Accounts[name] == nil {
+			err = errors.New("is null")
+		}
+		var account *payment.Account
+		if err == nil {
+			account, err = a.Accounts[name].provision(ctx, r, name, a.logger)
+		}
+		if err != nil {
+			return fmt.Errorf("account %q: %w", name, err)
+		}
+		a.accounts = append(a.accounts, account)
+	}
+	return nil
+}
+
+func (a *App) provisionStore(ctx caddy.Context) (err error) {
+	var module any
+	if a.StoreRaw == nil {
+		module, err = ctx.LoadModuleByID(defaultStore, nil)
+	} else {
+		module, err = ctx.LoadModule(a, "StoreRaw")
+	}
+	if err != nil {
+		return err
+	}
+	opener, ok := module.(bill.Opener)
+	if !ok {
+		return fmt.Errorf("%T is no store", module)
+	}
+	a.vault, err = newVault(opener, a.logger)
+	return err
+}
+
+// account returns the configured account of that name.
+func (a *App) account(name string) (*payment.Account, bool) {
+	i := slices.IndexFunc(a.accounts, func(c *payment.Account) bool { return c.Name == name })
+	if i < 0 {
+		return nil, false
+	}
+	return a.accounts[i], true
+}
+
+// Start opens the store. A store that is locked, damaged or misconfigured is
+// an error; one that cannot be reached now is not: the endpoints answer 503
+// until it can.
+func (a *App) Start() error {
+	if err := running.checkMove(a.vault); err != nil {
+		return err
+	}
+	if err := a.vault.start(); err != nil {
+		return err
+	}
+	running.add(a.vault)
+	return nil
+}
+
+// stopWait bounds how long an exit waits for follow-ups. What they would have
+// done is stored and due.
+const stopWait = 5 * time.Second
+
+// Stop gives the store back. Requests and follow-ups under way have leases of
+// their own; only the end of the process has to wait for them.
+func (a *App) Stop() error {
+	running.remove(a.vault)
+	defer a.vault.stop()
+	if !caddy.Exiting() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopWait)
+	defer cancel()
+	if err := a.engine.Stop(ctx); err != nil {
+		a.logger.Warn("follow-ups of the last notifications are put off", zap.Error(err))
+	}
+	return nil
+}
+
+// Cleanup closes the connections to gateways that are idle. Calls under way
+// keep theirs.
+func (a *App) Cleanup() error {
+	for _, account := range a.accounts {
+		if c, ok := account.Gateway.(interface{ CloseIdleConnections() }); ok {
+			c.CloseIdleConnections()
+		}
+	}
+	return nil
+}
+
+// Handler takes payments for one site. It answers what lies under its prefix
+// (the buyer's page, the status of bills, QLink's notifications), turns the
+// answer of a checkout route into a bill where it is an order, and passes all
+// else on.
+//
+// Directives that come before it in Caddy's order also come before its
+// endpoints: keep basic_auth and the like off the prefix, since neither buyers
+// nor QLink could get through. Rewrites (try_files, handle_path) do not
+// matter: prefix and checkout match the current path or the one that the
+// client sent.
+type Handler struct {
+	// Account is the name of the account that bills are made with.
+	// Default: default.
+	Account string `json:"account,omitempty"`
+
+	// Shop is part of an order's key, so that two shops on one account may use
+	// the same order codes. Default: default.
+	Shop string `json:"shop,omitempty"`
+
+	// Prefix is the path everything of ours lives under. QLink has to be told
+	// {prefix}/payNotification. Default: /qlink.
+	Prefix string `json:"prefix,omitempty"`
+
+	// Checkout are the routes, in the syntax of Caddy's path matcher, where the
+	// next handler may answer a POST with an order. Default: none.
+	Checkout []string `json:"checkout,omitempty"`
+
+	// API turns on the signed endpoints for shops' servers. Default: off.
+	API *API `json:"api,omitempty"`
+
+	// PublicURL is the scheme, host and path under which buyers see the prefix's
+	// parent. Default: the request's, where X-Forwarded-Proto and
+	// X-Forwarded-Host of trusted proxies count.
+	PublicURL string `json:"public_url,omitempty"`
+
+	// ReturnURL leads from the page back to the shop; {order_code} and {bill}
+	// are filled in, URL-escaped. It proves nothing to the shop: it is for
+	// display. Default: /.
+	ReturnURL string `json:"return_url,omitempty"`
+
+	// AllowedOrigins are the other sites whose pages may use the endpoints in
+	// buyers' browsers, such as https://shop.example.com. Default: none.
+	AllowedOrigins []string `json:"allowed_origins,omitempty"`
+
+	laterOfHandler
+
+	prefix    string
+	checkout  caddyhttp.MatchPath
+	endpoints *handlers.Handler
+	drain     drain
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.qlink",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision resolves and checks the configuration, and finds the account.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	s, err := h.site()
+	if err != nil {
+		return err
+	}
+	app, err := configuredApp(ctx)
+	if err != nil {
+		return err
+	}
+	account, ok := app.account(s.account)
+	if !ok {
+		return fmt.Errorf("account: the app qlink has no account %q", s.account)
+	}
+	h.prefix = s.prefix
+	h.checkout = slices.Clone(s.checkout)
+	if err := h.checkout.Provision(ctx); err != nil {
+		return fmt.Errorf("checkout: %w", err)
+	}
+	h.drain = newDrain(ctx)
+	h.endpoints, err = handlers.New(h.endpointsAPI(ctx, app, account, s))
+	return err
+}
+
+func (h *Handler) endpointsAPI(ctx caddy.Context, app *App, account *payment.Account, s site) handlers.API {
+	api := handlers.API{
+		Payments:       app.engine,
+		Scope:          payment.Scope{Account: account, Shop: s.shop},
+		Accounts:       app.accounts,
+		Page:           app.pages,
+		Prefix:         s.prefix,
+		PublicURL:      s.publicURL,
+		ReturnURL:      s.returnURL,
+		AllowedOrigins: s.origins,
+		MinInterval:    app.minInterval,
+		BaseURL:        h.baseURL,
+		RequestURI:     sentURI,
+		ClientIP:       clientIP,
+		Draining:       h.drain.started,
+		Logger:         ctx.Logger(),
+		Now:            time.Now,
+	}
+	if s.api != nil {
+		api.APISecrets, api.MaxAge = s.api.secrets, s.api.maxAge
+	}
+	return api
+}
+
+// configuredApp returns the app that the handler belongs to.
+func configuredApp(ctx caddy.Context) (*App, error) {
+	app, err := ctx.AppIfConfigured("qlink")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return nil, errors.New("there is no app qlink: put a qlink block with an account into the global options (in JSON: apps.qlink)")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return app.(*App), nil
+}
+
+// Cleanup ends long polls where the server did not.
+func (h *Handler) Cleanup() error {
+	h.drain.start()
+	return nil
+}
+
+// warnPlainHTTP tells of what the documented URLs cannot help.
+func warnPlainHTTP(logger *zap.Logger, account *payment.Account, endpoint string) {
+	if account.LiveMode && strings.HasPrefix(endpoint, "http:") {
+		logger.Warn("a live account's gateway is called over plain http: who sits on the path can forge its answers; put a tunnel or a TLS proxy in between and name it as endpoint",
+			zap.String("account", account.Name))
+	}
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*App)(nil)
+	_ caddy.App                   = (*App)(nil)
+	_ caddy.CleanerUpper          = (*App)(nil)
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

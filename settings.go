@@ -1,0 +1,88 @@
+package caddyqlink
+
+import (
+	"fmt"
+	"time"
+)
+
+// Reconcile says how bills are asked after at the gateway.
+type Reconcile struct {
+	// MinInterval is the least time between two questions about one bill.
+	// Default: 5s.
+	MinInterval string `json:"min_interval,omitempty"`
+
+	// UnknownAfter is how long after a call to /apply ended the gateway's "not
+	// known" may be believed. Default: 30s.
+	UnknownAfter string `json:"unknown_after,omitempty"`
+
+	laterOfReconcile
+}
+
+// Limits keep the store and the disk from filling up.
+type Limits struct {
+	// OpenTotal is how many bills may be open at once; beyond it, buyers are
+	// answered 429. 0 is no limit. Default: 100000.
+	OpenTotal string `json:"open_total,omitempty"`
+
+	// MinFreeSpace is the free space of the store's disk below which there are
+	// no new checkouts (503), while notifications still go through. 0 is no
+	// limit. Default: 256MiB.
+	MinFreeSpace string `json:"min_free_space,omitempty"`
+
+	laterOfLimits
+}
+
+// settings are both blocks as understood.
+type settings struct {
+	minInterval  time.Duration
+	unknownAfter time.Duration
+	openTotal    int
+	minFreeSpace uint64
+}
+
+func defaultSettings() settings {
+	return settings{
+		minInterval:  5 * time.Second,
+		unknownAfter: 30 * time.Second,
+		openTotal:    100_000,
+		minFreeSpace: 256 << 20,
+	}
+}
+
+var reconcileOptions = []option[Reconcile, settings]{
+	{"min_interval", func(r *Reconcile) *string { return &r.MinInterval },
+		span(func(s *settings) *time.Duration { return &s.minInterval })},
+	{"unknown_after", func(r *Reconcile) *string { return &r.UnknownAfter },
+		span(func(s *settings) *time.Duration { return &s.unknownAfter })},
+}
+
+var limitsOptions = []option[Limits, settings]{
+	{"open_total", func(l *Limits) *string { return &l.OpenTotal },
+		count(func(s *settings) *int { return &s.openTotal }, 0)},
+	{"min_free_space", func(l *Limits) *string { return &l.MinFreeSpace },
+		size(func(s *settings) *uint64 { return &s.minFreeSpace })},
+}
+
+// settings resolves and checks both blocks.
+func (a *App) settings(r resolver) (settings, error) {
+	s := defaultSettings()
+	if a.Reconcile != nil {
+		err := a.Reconcile.check()
+		if err == nil {
+			err = resolve(r, reconcileOptions, a.Reconcile, &s)
+		}
+		if err != nil {
+			return s, fmt.Errorf("reconcile: %w", err)
+		}
+	}
+	if a.Limits != nil {
+		err := a.Limits.check()
+		if err == nil {
+			err = resolve(r, limitsOptions, a.Limits, &s)
+		}
+		if err != nil {
+			return s, fmt.Errorf("limits: %w", err)
+		}
+	}
+	return s, nil
+}
