@@ -126,7 +126,7 @@ func (s *Shop) sendJSON(w http.ResponseWriter, status int, contentType string, v
 func (s *Shop) send(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Vary", "Accept")
 	w.WriteHeader(status)
-	if _, err := w.Write(body); err != nil { //nolint:gosec // html/template or the JSON encoder wrote it
+	if _, err := w.Write(body); err != nil {
 		s.logger.Debug("the client went away", zap.Error(err))
 	}
 }
