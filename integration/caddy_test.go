@@ -164,30 +164,38 @@ func (c *caddy) run(args ...string) (output string, err error) {
 	return string(out), err
 }
 
-// reload loads the Caddyfile as it now stands,
-// the way `caddy reload --force` does.
-func (c *caddy) reload() error {
-	config, err := os.Open(c.config)
+// reload loads the Caddyfile as it now stands, the way `caddy reload --force`
+// does. The admin endpoint is itself replaced by each reload, and may cut a
+// connection that came just then: such a one is made again.
+func (c *caddy) reload() (err error) {
+	config, err := os.ReadFile(c.config)
 	if err != nil {
 		return err
 	}
-	defer config.Close()
-	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, "http://"+c.admin+"/load", config)
-	if err != nil {
+	for range 10 {
+		var resp *http.Response
+		if resp, err = c.load(config); err != nil {
+			continue
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err == nil && resp.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%s: %s", resp.Status, body)
+		}
 		return err
-	}
-	req.Header.Set("Content-Type", "text/caddyfile")
-	req.Header.Set("Cache-Control", "must-revalidate")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", resp.Status, body)
 	}
 	return err
+}
+
+func (c *caddy) load(config []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, "http://"+c.admin+"/load", bytes.NewReader(config))
+	if err != nil {
+		return nil, err
+	}
+	req.Close = true
+	req.Header.Set("Content-Type", "text/caddyfile")
+	req.Header.Set("Cache-Control", "must-revalidate")
+	return http.DefaultClient.Do(req)
 }
 
 // freeAddress returns an address on loopback that nobody listened on a moment
@@ -239,15 +247,21 @@ func (l *logbook) tail() string {
 // goroutines returns the stacks of the process's goroutines.
 func (c *caddy) goroutines() []string {
 	c.t.Helper()
-	resp, err := http.Get("http://" + c.admin + "/debug/pprof/goroutine?debug=2")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	var text []byte
+	c.await("the goroutines' stacks", func() bool {
+		req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, "http://"+c.admin+"/debug/pprof/goroutine?debug=2", nil)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		req.Close = true
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		text, err = io.ReadAll(resp.Body)
+		return err == nil && resp.StatusCode == http.StatusOK
+	})
 	return strings.Split(string(text), "\n\n")
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"os"
 	"regexp"
 	"strconv"
@@ -43,7 +44,8 @@ func newPair(t *testing.T) (w *world, bare string) {
 }
 
 // exchange sends the request bytes on a connection of its own and returns all
-// that comes back, but for the date.
+// that comes back, but for the date, and for where one chunk ends and the next
+// begins: that is the network's doing, not the shop's.
 func exchange(t *testing.T, address, request string) string {
 	t.Helper()
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
@@ -58,7 +60,27 @@ func exchange(t *testing.T, address, request string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return date.ReplaceAllString(string(reply), "")
+	return date.ReplaceAllString(unchunked(t, string(reply)), "")
+}
+
+// unchunked joins the chunks of a reply's body and leaves its heads, trailers
+// and everything else as they are.
+func unchunked(t *testing.T, reply string) string {
+	t.Helper()
+	head, body, found := strings.Cut(reply, "Transfer-Encoding: chunked\r\n\r\n")
+	if !found || body == "" {
+		return reply
+	}
+	source := bufio.NewReader(strings.NewReader(body))
+	joined, err := io.ReadAll(httputil.NewChunkedReader(source))
+	if err != nil {
+		t.Fatalf("%v in %q", err, body)
+	}
+	trailers, err := io.ReadAll(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return head + "Transfer-Encoding: chunked\r\n\r\n" + string(joined) + "\r\n" + string(trailers)
 }
 
 var date = regexp.MustCompile(`(?m)^Date: .*\r\n`)
