@@ -139,6 +139,7 @@ type terms struct {
 const (
 	defaultTimeout     = 10 * time.Second
 	defaultExpireAfter = 24 * time.Hour
+	defaultStatusBatch = 50
 )
 
 var accountOptions = []option[Account, terms]{
@@ -222,6 +223,7 @@ func (a *Account) provision(ctx caddy.Context, r resolver, name string, logger *
 		ExpireAfter:   t.expireAfter,
 		ExpireChannel: t.expireChannel,
 		CallTimeout:   t.client.Timeout,
+		StatusBatch:   t.statusBatch,
 		AcceptUnknown: t.unknown == "accept",
 	}
 	warnPlainHTTP(logger, account, t.client.Endpoint)
@@ -230,7 +232,7 @@ func (a *Account) provision(ctx caddy.Context, r resolver, name string, logger *
 
 // terms resolves and checks everything that needs no other module.
 func (a *Account) terms(r resolver) (terms, error) {
-	t := terms{expireAfter: defaultExpireAfter, expireChannel: make(map[string]time.Duration)}
+	t := terms{expireAfter: defaultExpireAfter, statusBatch: defaultStatusBatch, expireChannel: make(map[string]time.Duration)}
 	t.client.Timeout = defaultTimeout
 	t.client.Content = qlink.ContentString
 	err := a.laterOfAccount.check()

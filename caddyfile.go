@@ -101,7 +101,7 @@ func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 //		# how unsettled bills are asked after
 //		reconcile {
 //			min_interval  <duration>               # default 5s
-//			max_interval  <duration>               # not yet
+//			max_interval  <duration>               # default 10m
 //			unknown_after <duration>               # default 30s
 //		}
 //
@@ -131,7 +131,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "account":
 			return a.unmarshalAccount(d)
 		case "reconcile":
-			return unmarshalOnce(d, name, &a.Reconcile, reconcileOptions, "max_interval")
+			return unmarshalOnce(d, name, &a.Reconcile, reconcileOptions)
 		case "limits":
 			return unmarshalOnce(d, name, &a.Limits, limitsOptions, "open_per_client")
 		case "notify", "retention":
@@ -463,8 +463,8 @@ func unmarshalSecrets(d *caddyfile.Dispenser, name string, into *[]string) error
 }
 
 // unmarshalOnce reads a block that may be there once and holds single values
-// only, but for the option of a later version.
-func unmarshalOnce[T, R any](d *caddyfile.Dispenser, block string, into **T, options []option[T, R], later string) error {
+// only, but for options of a later version.
+func unmarshalOnce[T, R any](d *caddyfile.Dispenser, block string, into **T, options []option[T, R], later ...string) error {
 	switch {
 	case *into != nil:
 		return d.Errf("%s is set twice", block)
@@ -473,7 +473,7 @@ func unmarshalOnce[T, R any](d *caddyfile.Dispenser, block string, into **T, opt
 	}
 	*into = new(T)
 	return parseBlock(d, block, *into, options, func(name string) error {
-		if name == later {
+		if slices.Contains(later, name) {
 			return d.WrapErr(unsupportedError(name))
 		}
 		return unknownOption(d, block, name)

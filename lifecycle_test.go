@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -237,7 +239,26 @@ func TestARequestThatComesBeforeStartOpensTheStoreAndThoseAfterStopStillReachIt(
 
 func TestTheNewestConfigurationThatHasNotStoppedCounts(t *testing.T) {
 	var c configurations
-	first, second, other := &vault{key: "a", logger: zap.NewNop()}, &vault{key: "a", logger: zap.NewExample()}, &vault{key: "b"}
+	var working sync.Map
+	configured := func(name, key string, logger *zap.Logger) *vault {
+		return &vault{key: key, logger: logger, work: func(ctx context.Context) {
+			working.Store(name, true)
+			<-ctx.Done()
+			working.Delete(name)
+		}}
+	}
+	first, second, other := configured("first", "a", zap.NewNop()), configured("second", "a", zap.NewExample()), configured("other", "b", zap.NewNop())
+	wantWorking := func(names ...string) {
+		t.Helper()
+		await(t, func() bool {
+			n := 0
+			working.Range(func(name, _ any) bool {
+				n++
+				return slices.Contains(names, name.(string))
+			})
+			return n == len(names)
+		})
+	}
 	newest := func() *vault {
 		v, _ := c.newest(func(v *vault) bool { return v.key == "a" })
 		return v
@@ -245,6 +266,7 @@ func TestTheNewestConfigurationThatHasNotStoppedCounts(t *testing.T) {
 	c.add(first)
 	c.add(second)
 	c.add(other)
+	wantWorking("second", "other")
 	if newest() != second || c.logger("a") != second.logger {
 		t.Error("the newest does not count")
 	}
@@ -253,9 +275,26 @@ func TestTheNewestConfigurationThatHasNotStoppedCounts(t *testing.T) {
 	if newest() != first || c.logger("a") != first.logger {
 		t.Error("it does not fall back to the one before")
 	}
+	wantWorking("first", "other")
 	c.remove(first)
 	if newest() != nil || c.logger("a") == nil {
 		t.Error("a configuration that has stopped counts")
+	}
+	wantWorking("other")
+	c.remove(other)
+	wantWorking()
+}
+
+// await polls until the condition holds.
+func await(t *testing.T, holds func() bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	for !holds() {
+		select {
+		case <-deadline:
+			t.Fatal("waited in vain")
+		case <-time.After(time.Millisecond):
+		}
 	}
 }
 

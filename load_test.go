@@ -69,7 +69,7 @@ func TestWhatCannotBeLoadedIsToldByAccountAndField(t *testing.T) {
 
 		{appOf, `"notify":[]`, `notify is not supported by this version yet`},
 		{appOf, `"retention":"30d"`, `retention is not supported by this version yet`},
-		{appOf, `"reconcile":{"max_interval":"10m"}`, `reconcile: max_interval is not supported by this version yet`},
+		{appOf, `"reconcile":{"min_interval":"10s","max_interval":"5s"}`, `reconcile: max_interval (5s) is less than min_interval (10s)`},
 		{appOf, `"limits":{"open_per_client":"5"}`, `limits: open_per_client is not supported by this version yet`},
 		{accountOf, accountOf + `,"offer":["ONLINE/QRIS"]`, `account "default": offer is not supported by this version yet`},
 		{accountOf, accountOf + `,"notify":[]`, `account "default": notify is not supported by this version yet`},

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -106,13 +107,16 @@ func (a *App) Provision(ctx caddy.Context) error {
 		Accounts:     a.accounts,
 		Store:        a.vault.lease,
 		MinInterval:  s.minInterval,
+		MaxInterval:  s.maxInterval,
 		UnknownAfter: s.unknownAfter,
 		OpenTotal:    s.openTotal,
 		MinFreeSpace: s.minFreeSpace,
 		Logger:       a.logger,
 		Now:          time.Now,
 		NewID:        uuid.NewString,
+		Rand:         rand.Int64N,
 	})
+	a.vault.work = a.engine.Run
 	return nil
 }
 
@@ -338,7 +342,7 @@ func (h *Handler) Cleanup() error {
 // warnPlainHTTP tells of what the documented URLs cannot help.
 func warnPlainHTTP(logger *zap.Logger, account *payment.Account, endpoint string) {
 	if account.LiveMode && strings.HasPrefix(endpoint, "http:") {
-		logger.Warn("a live account's gateway is called over plain http: who sits on the path can forge its answers; put a tunnel or a TLS proxy in between and name it as endpoint",
+		logger.Warn("a live account's gateway is called over plain http: who sits on the path can forge its answers; put a tunnel or a TLS proxy in between before the first sale, and name it as endpoint (orders are told apart by endpoint: one paid under the old name is payable again under a new one)",
 			zap.String("account", account.Name))
 	}
 }

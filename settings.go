@@ -11,11 +11,13 @@ type Reconcile struct {
 	// Default: 5s.
 	MinInterval string `json:"min_interval,omitempty"`
 
+	// MaxInterval is the most time between two questions about one open bill, to
+	// which they slow down with its age. Default: 10m.
+	MaxInterval string `json:"max_interval,omitempty"`
+
 	// UnknownAfter is how long after a call to /apply ended the gateway's "not
 	// known" may be believed. Default: 30s.
 	UnknownAfter string `json:"unknown_after,omitempty"`
-
-	laterOfReconcile
 }
 
 // Limits keep the store and the disk from filling up.
@@ -35,6 +37,7 @@ type Limits struct {
 // settings are both blocks as understood.
 type settings struct {
 	minInterval  time.Duration
+	maxInterval  time.Duration
 	unknownAfter time.Duration
 	openTotal    int
 	minFreeSpace uint64
@@ -43,6 +46,7 @@ type settings struct {
 func defaultSettings() settings {
 	return settings{
 		minInterval:  5 * time.Second,
+		maxInterval:  10 * time.Minute,
 		unknownAfter: 30 * time.Second,
 		openTotal:    100_000,
 		minFreeSpace: 256 << 20,
@@ -52,6 +56,8 @@ func defaultSettings() settings {
 var reconcileOptions = []option[Reconcile, settings]{
 	{"min_interval", func(r *Reconcile) *string { return &r.MinInterval },
 		span(func(s *settings) *time.Duration { return &s.minInterval })},
+	{"max_interval", func(r *Reconcile) *string { return &r.MaxInterval },
+		span(func(s *settings) *time.Duration { return &s.maxInterval })},
 	{"unknown_after", func(r *Reconcile) *string { return &r.UnknownAfter },
 		span(func(s *settings) *time.Duration { return &s.unknownAfter })},
 }
@@ -67,9 +73,9 @@ var limitsOptions = []option[Limits, settings]{
 func (a *App) settings(r resolver) (settings, error) {
 	s := defaultSettings()
 	if a.Reconcile != nil {
-		err := a.Reconcile.check()
-		if err == nil {
-			err = resolve(r, reconcileOptions, a.Reconcile, &s)
+		err := resolve(r, reconcileOptions, a.Reconcile, &s)
+		if err == nil && s.maxInterval < s.minInterval {
+			err = fmt.Errorf("max_interval (%v) is less than min_interval (%v)", s.maxInterval, s.minInterval)
 		}
 		if err != nil {
 			return s, fmt.Errorf("reconcile: %w", err)

@@ -33,12 +33,6 @@ func (l laterOfAccount) check() error {
 	return firstSet(named{"offer", l.Offer}, named{"notify", l.Notify})
 }
 
-type laterOfReconcile struct {
-	MaxInterval jsontext.Value `json:"max_interval,omitempty"`
-}
-
-func (l laterOfReconcile) check() error { return firstSet(named{"max_interval", l.MaxInterval}) }
-
 type laterOfLimits struct {
 	OpenPerClient jsontext.Value `json:"open_per_client,omitempty"`
 }

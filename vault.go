@@ -30,6 +30,12 @@ type vault struct {
 	key    string // may hold a password: neither logged nor told
 	logger *zap.Logger
 
+	// work is what the one set of workers of the store does for this
+	// configuration, until its context ends; stopWork ends it, and is nil while
+	// another configuration's workers run. configurations guards it.
+	work     func(context.Context)
+	stopWork func()
+
 	mu       sync.Mutex
 	started  bool
 	held     *store.Lease // nil before Start, after Stop, and while the store is unavailable
@@ -153,7 +159,8 @@ var running configurations
 
 // configurations are kept in the order in which they started: while a reload
 // overlaps there are two, and the newest counts. Caddy stops a new one where
-// another app's Start fails; the one before counts again then.
+// another app's Start fails; the one before counts again then. A store has one
+// set of workers, that of the newest configuration which uses it.
 type configurations struct {
 	mu      sync.Mutex
 	started []*vault
@@ -162,13 +169,61 @@ type configurations struct {
 func (c *configurations) add(v *vault) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if before := c.newestOf(v.key); before != nil {
+		before.rest()
+	}
 	c.started = append(c.started, v)
+	v.toil()
 }
 
 func (c *configurations) remove(v *vault) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	v.rest()
 	c.started = slices.DeleteFunc(c.started, func(s *vault) bool { return s == v })
+	if newest := c.newestOf(v.key); newest != nil && newest.stopWork == nil {
+		newest.toil()
+	}
+}
+
+// newestOf returns the newest configuration that uses a store, or nil.
+func (c *configurations) newestOf(key string) *vault {
+	for _, v := range slices.Backward(c.started) {
+		if v.key == key {
+			return v
+		}
+	}
+	return nil
+}
+
+// toil starts the workers.
+func (v *vault) toil() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		v.work(ctx)
+	}()
+	v.stopWork = func() {
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(restWait):
+		}
+	}
+}
+
+// restWait bounds how long a stop waits for the workers. One that is just
+// calling the gateway to change something finishes that by itself, with a
+// lease of its own; that the next set has begun does it no harm.
+const restWait = time.Second
+
+// rest stops the workers.
+func (v *vault) rest() {
+	if v.stopWork != nil {
+		v.stopWork()
+		v.stopWork = nil
+	}
 }
 
 // newest returns the newest one that is any as which says.

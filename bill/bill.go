@@ -57,21 +57,23 @@ type Bill struct {
 
 	Version  uint64 `json:"version"`           // moves with every change a buyer can see
 	Revision uint64 `json:"revision"`          // moves with every write: what compare-and-set compares
-	Silent   int    `json:"silent,omitzero"`   // history lines written without a change, see MaxSilent
+	Silent   int    `json:"silent,omitzero"`   // history lines without a change, see MaxSilent …
+	Alarms   int    `json:"alarms,omitzero"`   // … and of those, the ones that an operator should see
 	Unknowns int    `json:"unknowns,omitzero"` // queries that certainly did not know it, since the last /apply
 }
 
 // Applying is what is known of the calls to /apply (the document's section 4).
 type Applying struct {
-	Tries      int       `json:"tries,omitzero"`     // intents stored, each before its call
-	StartedAt  time.Time `json:"startedAt,omitzero"` // of the latest intent
-	EndedAt    time.Time `json:"endedAt,omitzero"`   // zero while a call may be under way
-	Accepted   bool      `json:"accepted,omitzero"`  // an answer with a billCode was read
-	Refused    bool      `json:"refused,omitzero"`   // the first call was refused; a query has to confirm it
-	NotSent    bool      `json:"notSent,omitzero"`   // the latest call never reached the gateway
-	FirstMiss  time.Time `json:"firstMiss,omitzero"` // first query since that certainly did not know the bill
-	ErrorCode  string    `json:"errorCode,omitzero"`
-	Complained bool      `json:"complained,omitzero"` // the gateway refused our signature or key
+	Tries       int       `json:"tries,omitzero"`       // intents stored, each before its call, that may have reached the gateway
+	StartedAt   time.Time `json:"startedAt,omitzero"`   // of the latest intent
+	EndedAt     time.Time `json:"endedAt,omitzero"`     // zero while a call may be under way
+	Accepted    bool      `json:"accepted,omitzero"`    // an answer with a billCode was read
+	ActionAsked bool      `json:"actionAsked,omitzero"` // the latest call is the one for a lost action
+	Refused     bool      `json:"refused,omitzero"`     // the first call was refused; a query has to confirm it
+	NotSent     bool      `json:"notSent,omitzero"`     // the latest call never reached the gateway
+	FirstMiss   time.Time `json:"firstMiss,omitzero"`   // first query since that certainly did not know the bill
+	ErrorCode   string    `json:"errorCode,omitzero"`
+	Complained  bool      `json:"complained,omitzero"` // the gateway refused our signature or key
 }
 
 // Cancelling is the cancel saga: the wish is stored before /cancel is called.
@@ -241,5 +243,5 @@ func New(template Bill, o Order, now time.Time) (Bill, Event) {
 // currency and, where the order names one, the way to pay.
 func (b Bill) Matches(o Order) bool {
 	return b.Amount.Equal(o.Amount) && b.Currency == o.Currency &&
-		(!o.ChannelSet || b.PayChannel == "" || b.PayChannel == o.PayChannel && b.PayType == o.PayType)
+		(!o.ChannelSet || b.PayChannel == o.PayChannel && b.PayType == o.PayType)
 }

@@ -36,7 +36,7 @@ type Order struct {
 	Currency   Currency
 	Country    string // ISO 3166-1 alpha-2, upper case
 	PayType    string
-	PayChannel string        // "" where the order names none and the account has no default
+	PayChannel string
 	ChannelSet bool          // the order itself names the channel: else an open bill of any channel will do
 	ExpiresIn  time.Duration // 0: not given
 	Details    Details
@@ -176,8 +176,8 @@ func (c *checker) codes(o Order) {
 	if !isName(o.PayType) {
 		c.required("payTypeCode", o.PayType, "%.80q is not a plain code")
 	}
-	if o.PayChannel != "" && !isName(o.PayChannel) {
-		c.fault("payChannelCode", "%.80q is not a plain code", o.PayChannel)
+	if !isName(o.PayChannel) {
+		c.required("payChannelCode", o.PayChannel, "%.80q is not a plain code")
 	}
 }
 

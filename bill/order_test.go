@@ -113,7 +113,7 @@ func TestABadOrderIsToldFieldByField(t *testing.T) {
 
 func TestAnOrderWithoutDefaultsNeedsEveryCode(t *testing.T) {
 	_, err := bill.ParseOrder([]byte(`{"orderCode":"O1","amount":"1"}`), bill.Defaults{})
-	for _, field := range []string{"currency", "country", "payTypeCode"} {
+	for _, field := range []string{"currency", "country", "payTypeCode", "payChannelCode"} {
 		if err == nil || !strings.Contains(err.Error(), field+": is required") {
 			t.Errorf("%s is not asked for: %v", field, err)
 		}
@@ -179,7 +179,7 @@ func TestSpellingsOfOneEndpointShareALedgerAndKeysDoNot(t *testing.T) {
 		return l
 	}
 	same := ledger("http://open-test1.800best.com/open-platform-api/pay", "k")
-	if ledger("HTTP://OPEN-TEST1.800best.com/open-platform-api/pay/", "k") != same {
+	if ledger("HTTP://OPEN-TEST1.800best.com:80/open-platform-api/pay/", "k") != same {
 		t.Error("another spelling is another ledger")
 	}
 	for _, other := range []string{

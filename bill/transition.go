@@ -3,6 +3,7 @@ package bill
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -65,20 +66,32 @@ func (b Bill) Next(e Event, rules Rules) (Step, error) {
 		step.Bill.Version++
 		step.Bill.UpdatedAt = e.At
 	}
-	step.Record = e.Kind != EventAsked && e.Kind != EventHandedOver
-	if !step.Changed && step.Record {
-		step.Record = step.Bill.Silent < MaxSilent
-		step.Bill.Silent++
-	}
+	step.Record = step.Changed || step.Bill.roomFor(e, step.Conflict)
 	step.Bill.Revision++
 	e.From, e.To, e.Version = b.Status, step.Bill.Status, step.Bill.Version
 	step.Line = e
 	return step, nil
 }
 
+// roomFor counts a line that records no change, and reports whether there is
+// room for it. What an operator should see has room of its own, so that
+// nothing a stranger can repeat crowds it out. A question and its usual answer
+// are no news.
+func (b *Bill) roomFor(e Event, conflict bool) bool {
+	switch {
+	case e.Kind == EventAsked, e.Kind == EventHandedOver, e.Kind == EventReportedWait && e.Source == ByQuery:
+		return false
+	case conflict, e.Kind == EventContradiction, e.Kind == EventReportedOther:
+		b.Alarms++
+		return b.Alarms <= MaxSilent
+	}
+	b.Silent++
+	return b.Silent <= MaxSilent
+}
+
 // visible is b without the fields that no buyer or shop is shown.
 func visible(b Bill) Bill {
-	b.Version, b.Revision, b.Silent, b.Unknowns = 0, 0, 0, 0
+	b.Version, b.Revision, b.Silent, b.Alarms, b.Unknowns = 0, 0, 0, 0, 0
 	b.AskedAt, b.Due, b.UpdatedAt, b.SignedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	b.Apply = Applying{}
 	b.Cancel = Cancelling{Requested: b.Cancel.Requested}
@@ -97,7 +110,7 @@ func (b Bill) contradictions(e Event) []string {
 		{"orderCode", b.OrderCode, e.Report.OrderCode},
 		{"currency", string(b.Currency), e.Report.Currency},
 	} {
-		if f.ours != "" && f.theirs != "" && f.ours != f.theirs {
+		if f.ours != "" && f.theirs != "" && f.ours != f.theirs && (f.name != "currency" || !strings.EqualFold(f.ours, f.theirs)) {
 			fields = append(fields, f.name)
 		}
 	}
@@ -134,7 +147,7 @@ func (b Bill) advance(e Event, rules Rules) (Bill, Follow, error) {
 	case EventChosen:
 		return b.chosen(e)
 	case EventApplyStarted:
-		return b.applyStarted(e)
+		return b.applyStarted(e, rules)
 	case EventApplyAccepted:
 		return b.applyAccepted(e)
 	case EventApplyRefused:
@@ -162,7 +175,9 @@ func (b Bill) advance(e Event, rules Rules) (Bill, Follow, error) {
 	case EventAsked:
 		return b.asked(e, rules)
 	case EventHandedOver:
-		b.SignedAt = e.At
+		if e.At.After(b.SignedAt) {
+			b.SignedAt = e.At
+		}
 		return b, FollowNone, nil
 	case EventReportedOther, EventContradiction:
 		return b, FollowNone, nil
@@ -191,14 +206,14 @@ func (b Bill) chosen(e Event) (Bill, Follow, error) {
 }
 
 // applyStarted stores the intent to call /apply again with the same
-// tradeUuid: never after the bill's time, and never once its end was asked
-// for.
-func (b Bill) applyStarted(e Event) (Bill, Follow, error) {
-	mayApply := b.Status == Created || b.ActionLost()
-	if !mayApply || b.Cancel.Requested || b.ExpiryPassed(e.At) {
+// tradeUuid: never beside a call that may be under way, never after the bill's
+// time, never once its end was asked for, and once only for a lost action.
+func (b Bill) applyStarted(e Event, rules Rules) (Bill, Follow, error) {
+	mayApply := b.Status == Created || b.ActionLost() && !b.Apply.ActionAsked
+	if !mayApply || b.ApplyUnderWay(e.At, rules) || b.Cancel.Requested || b.ExpiryPassed(e.At) {
 		return Bill{}, FollowNone, ErrApplyForbidden
 	}
-	b.Apply = Applying{Tries: b.Apply.Tries + 1, StartedAt: e.At}
+	b.Apply = Applying{Tries: b.Apply.Tries + 1, StartedAt: e.At, ActionAsked: b.Status == Wait}
 	b.Unknowns = 0
 	return b, FollowNone, nil
 }
@@ -219,7 +234,7 @@ func (b Bill) applyAccepted(e Event) (Bill, Follow, error) {
 	case b.Status == Wait && b.Cancel.Requested, b.Status.EndedUnpaid():
 		return b, FollowCancel, nil
 	}
-	if b.Status == Wait && b.Action.Value == "" && b.Apply.Tries > 1 {
+	if b.Status == Wait && b.Action.Value == "" && b.Apply.ActionAsked {
 		return b, FollowCancel, nil
 	}
 	return b, FollowNone, nil
@@ -231,8 +246,10 @@ func (b Bill) applyRefused(e Event) (Bill, Follow, error) {
 	case b.Status == Created && b.Apply.Tries == 1:
 		b.Apply.Refused = true
 		return b, FollowQuery, nil
-	case b.ActionLost():
+	case b.ActionLost() && b.Apply.ActionAsked:
 		return b, FollowCancel, nil
+	case b.ActionLost():
+		return b, FollowQuery, nil // booked, as a report says, and refused: one more question leads to its action
 	}
 	return b, FollowNone, nil
 }
@@ -249,7 +266,10 @@ func (b Bill) refusalStands() (Bill, Follow, error) {
 func (b Bill) applyUnclear(e Event) (Bill, Follow, error) {
 	b.Apply.EndedAt = e.At
 	b.Apply.Complained = e.Complaint
-	b.Apply.NotSent = e.Kind == EventApplyNotSent && b.Status == Created
+	if e.Kind == EventApplyNotSent {
+		b.Apply.Tries = max(b.Apply.Tries-1, 0) // the next one is as good as the first
+		b.Apply.NotSent = b.Status == Created
+	}
 	return b, FollowNone, nil
 }
 
@@ -305,7 +325,7 @@ func (b Bill) reportedWait(e Event, rules Rules) (Bill, Follow, error) {
 	case b.Cancel.Requested:
 		return b, FollowCancel, nil
 	case b.ActionLost() && !b.ApplyUnderWay(e.At, rules):
-		if b.Apply.Tries > 1 || b.ExpiryPassed(e.At) {
+		if b.Apply.ActionAsked || b.ExpiryPassed(e.At) {
 			return b, FollowCancel, nil
 		}
 		return b, FollowReapply, nil
@@ -390,8 +410,6 @@ func (b Bill) cancelAnswered(e Event) (Bill, Follow, error) {
 		if b.Status == Wait && !b.Cancel.Reason.persists() {
 			b.Cancel.Requested = false
 		}
-	case EventCancelPending:
-		return b, FollowNone, nil
 	default:
 	}
 	return b, FollowQuery, nil

@@ -57,7 +57,7 @@ reported_other    | =               | =                    | =                  
 contradiction     | =               | =                    | =                    | =               | =               | =               | =
 cancel_asked      | CANCELED        | CREATED (asked)      | WAIT (asked)         | =               | =               | =               | error
 cancel_done       | =               | CREATED (query)      | WAIT (query)         | =               | =               | =               | =
-cancel_pending    | =               | =                    | =                    | =               | =               | =               | =
+cancel_pending    | =               | CREATED (query)      | WAIT (query)         | =               | =               | =               | =
 cancel_refused    | =               | CREATED (query)      | WAIT (query)         | =               | =               | =               | =
 cancel_unclear    | =               | CREATED (query)      | WAIT (query)         | =               | =               | =               | =
 forced            | CANCELED        | CANCELED             | CANCELED             | =               | =               | =               | error

@@ -33,7 +33,7 @@ func (h *Handler) create(w http.ResponseWriter, r *http.Request, _ string) {
 		h.failBuyer(w, r, err, true)
 		return
 	}
-	created, err := h.Payments.Create(r.Context(), h.Scope, order, payment.HandOver{At: signature.At, Idempotency: key})
+	created, err := h.Payments.Create(r.Context(), h.Scope, order, payment.HandOver{At: signature.At, Signed: true, Idempotency: key})
 	h.answerOrder(w, r, created, err)
 }
 

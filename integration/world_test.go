@@ -320,11 +320,18 @@ func (w *world) control(method, path, body string) answer {
 // ledger is what the gateway wrote down, read from its file.
 func (w *world) ledger() (calls []sandbox.Call, payments []sandbox.PaymentRecord) {
 	w.t.Helper()
-	ledger, err := sandbox.ReadLedger(w.home + "/gateway.ndjson")
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	ledger := ledgerOf(w.t, w.caddy)
 	return ledger.Calls, ledger.Payments
+}
+
+// ledgerOf reads the ledger of the gateway that a process plays.
+func ledgerOf(t *testing.T, gateway *caddy) sandbox.Snapshot {
+	t.Helper()
+	ledger, err := sandbox.ReadLedger(gateway.home + "/gateway.ndjson")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ledger
 }
 
 // applies counts the calls of /apply for an order that the gateway received.

@@ -46,6 +46,11 @@ func (e *Engine) CancelOrder(ctx context.Context, s Scope, orderCode string) (bi
 	if err != nil {
 		return bill.Bill{}, err
 	}
+	// Whoever holds an order that the shop signed before must not revive it.
+	w := e.work(ctx, store, s.Account)
+	if b, err = w.handedOver(b, HandOver{At: w.now().Truncate(time.Second)}); err != nil {
+		return bill.Bill{}, err
+	}
 	return e.cancelFor(ctx, store, s, b, bill.CancelShop)
 }
 
@@ -116,14 +121,16 @@ func (e *Engine) Refresh(ctx context.Context, s Scope, id string) (bill.Bill, er
 func (w *work) refresh(b bill.Bill) (bill.Bill, error) {
 	now := w.now()
 	switch {
-	case b.Status == bill.Success, b.Status == bill.Choose, b.ApplyUnderWay(now, w.rules()):
+	case b.Status == bill.Success, b.ApplyUnderWay(now, w.rules()):
 		return b, nil
-	case !b.Status.Final() && b.ExpiryPassed(now):
+	case !b.Status.Final() && b.ExpiryPassed(now) && !b.Cancel.Requested:
 		after, err := w.cancel(b, bill.CancelExpiry)
 		if errors.Is(err, bill.ErrAlreadyPaid) {
 			err = nil
 		}
 		return after, err
+	case b.Status == bill.Choose:
+		return b, nil
 	}
 	first := bill.Event{Kind: bill.EventAsked, At: now, Source: bill.ByModule}
 	step, err := w.record(b.ID, first)

@@ -93,7 +93,14 @@ func (w *work) createOnce(s Scope, o bill.Order, h HandOver) (Created, error) {
 		return Created{}, &Refusal{Code: CodeKeyReused}
 	}
 	b, err := w.store.Bill(w.ctx, seen.Bill)
-	return Created{Bill: b, Outcome: OutcomeExisting}, err
+	if err != nil {
+		return Created{}, err
+	}
+	c, err := w.settled(b)
+	if c.Outcome == OutcomeRefused {
+		c.Outcome = OutcomeExisting // it was refused then, to somebody who was told
+	}
+	return c, err
 }
 
 func (w *work) create(s Scope, o bill.Order, h HandOver) (Created, error) {
@@ -129,7 +136,7 @@ func (w *work) attempt(s Scope, o bill.Order, h HandOver) (c Created, again bool
 	if err != nil {
 		return Created{}, false, err
 	}
-	if h.At.Before(current.SignedAt) {
+	if h.Signed && h.At.Before(current.SignedAt) {
 		return Created{}, false, &Refusal{Code: CodeStaleOrder, Bill: &current}
 	}
 	if paid, ok := record.Paid(); ok {
@@ -137,14 +144,26 @@ func (w *work) attempt(s Scope, o bill.Order, h HandOver) (c Created, again bool
 		return c, false, err
 	}
 	if _, open := record.Open(); !open {
-		c, err = w.start(s, o, h, record)
-		return c, false, err
+		return w.restart(s, o, h, record, current)
 	}
 	if current.Matches(o) && current.Account == s.Account.Name && !current.Cancel.Requested && !current.ExpiryPassed(w.now()) {
 		c, err = w.rejoin(current, h)
-		return c, false, err
+		ended := c.Bill.Status.EndedUnpaid() && c.Outcome != OutcomeRefused
+		return c, ended, err
 	}
-	return w.replace(current)
+	return w.replace(current, h)
+}
+
+// restart begins a new attempt after one that ended unpaid, unless the gateway,
+// asked once more, shows that one paid after all.
+func (w *work) restart(s Scope, o bill.Order, h HandOver, record bill.OrderRecord, ended bill.Bill) (c Created, again bool, err error) {
+	if !w.now().Before(ended.UpdatedAt.Add(w.engine.cfg.MinInterval)) && ended.Account == s.Account.Name {
+		if ended, err = w.refresh(ended); err != nil || ended.Status == bill.Success {
+			return Created{}, true, err
+		}
+	}
+	c, err = w.start(s, o, h, record)
+	return c, false, err
 }
 
 func (w *work) alreadyPaid(paid bill.Attempt, o bill.Order) (Created, error) {
@@ -158,16 +177,28 @@ func (w *work) alreadyPaid(paid bill.Attempt, o bill.Order) (Created, error) {
 	return Created{Bill: b, Outcome: OutcomeExisting}, nil
 }
 
-// rejoin answers with the open bill. Where its /apply is under way elsewhere
-// it waits for that outcome; where the outcome was lost it asks after it.
+// rejoin answers with the open bill.
 func (w *work) rejoin(b bill.Bill, h HandOver) (Created, error) {
-	if h.At.After(b.SignedAt) {
-		step, err := w.record(b.ID, bill.Event{Kind: bill.EventHandedOver, At: h.At, Source: bill.ByShop})
-		if err != nil {
-			return Created{}, err
-		}
-		b = step.Bill
+	b, err := w.handedOver(b, h)
+	if err != nil {
+		return Created{}, err
 	}
+	return w.settled(b)
+}
+
+// handedOver stores that the order came again later: what was signed before is
+// stale from now on.
+func (w *work) handedOver(b bill.Bill, h HandOver) (bill.Bill, error) {
+	if !h.At.After(b.SignedAt) {
+		return b, nil
+	}
+	step, err := w.record(b.ID, bill.Event{Kind: bill.EventHandedOver, At: h.At, Source: bill.ByShop})
+	return step.Bill, err
+}
+
+// settled is the answer about a bill that exists, once the outcome of its
+// /apply is known as far as it can be.
+func (w *work) settled(b bill.Bill) (Created, error) {
 	b, err := w.awaitApply(b)
 	if err == nil && b.Status == bill.Created {
 		b, err = w.refresh(b)
@@ -187,7 +218,10 @@ func (w *work) rejoin(b bill.Bill, h HandOver) (Created, error) {
 
 // replace ends an open bill whose terms are no longer wanted. Only when that
 // is certain may the next round start a new attempt.
-func (w *work) replace(b bill.Bill) (c Created, again bool, err error) {
+func (w *work) replace(b bill.Bill, h HandOver) (c Created, again bool, err error) {
+	if b, err = w.handedOver(b, h); err != nil {
+		return Created{}, false, err
+	}
 	b, err = w.awaitApply(b)
 	if err != nil {
 		return Created{}, false, err
@@ -254,7 +288,7 @@ func outcomeOf(b bill.Bill, _ error) Created {
 // remember keeps the answer to an Idempotency-Key where no commit of a new
 // bill did.
 func (w *work) remember(c Created, h HandOver) error {
-	if h.Idempotency == nil || c.Outcome != OutcomeExisting {
+	if h.Idempotency == nil || c.Outcome == OutcomeNew {
 		return nil
 	}
 	return w.store.Commit(w.ctx, bill.Change{Idempotency: w.idempotency(c.Bill, h)})

@@ -2,6 +2,7 @@ package payment
 
 import (
 	"errors"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -103,10 +104,10 @@ func refusedBy(err error) bool {
 // cut bounds a stranger's words before they are kept.
 func cut(text string) string {
 	const most = 256
-	if len(text) <= most {
-		return text
+	if len(text) > most {
+		text = text[:most]
 	}
-	return text[:most]
+	return strings.ToValidUTF8(text, "")
 }
 
 func applyRequest(b bill.Bill, d bill.Details) qlink.ApplyRequest {
@@ -182,8 +183,12 @@ func cancelKind(s qlink.CancelStatus) bill.EventKind {
 // cancel that the gateway has confirmed stands once a query could be made
 // that does not show a payment.
 func (w *work) query(b bill.Bill) (bill.Step, error) {
-	answer, err := w.account.Gateway.GetPayStatus(w.ctx, []string{b.ID}, nil)
+	asked := w.now() // what the gateway did not know, it did not know then
+	answer, err := w.account.Gateway.GetPayStatus(w.asking, []string{b.ID}, nil)
 	e, certain := w.queryEvent(b, answer, err)
+	if e.Kind == bill.EventNotKnown {
+		e.At = asked
+	}
 	if !certain {
 		return bill.Step{Bill: b}, nil
 	}
@@ -191,7 +196,8 @@ func (w *work) query(b bill.Bill) (bill.Step, error) {
 	if err != nil {
 		return step, err
 	}
-	if step.Line.Kind != bill.EventContradiction && step.Bill.Cancel.Confirmed && !step.Bill.Status.Final() {
+	readable := step.Line.Kind != bill.EventContradiction && step.Line.Kind != bill.EventReportedOther
+	if readable && step.Bill.Cancel.Confirmed && !step.Bill.Status.Final() {
 		return w.record(b.ID, bill.Event{Kind: bill.EventCancelStands, At: w.now(), Source: bill.ByCancel})
 	}
 	return step, nil

@@ -28,8 +28,8 @@ type Gateway interface {
 	Cancel(ctx context.Context, tradeUUID, billCode string) (qlink.CancelAnswer, error)
 }
 
-// Account is a configured account with its placeholders resolved. It never
-// changes once an engine has it.
+// Account is a configured account with its placeholders resolved. New puts a
+// breaker before its Gateway; it never changes after that.
 type Account struct {
 	Name     string
 	Ledger   string // bill.NewLedger of its endpoint and app key
@@ -44,6 +44,7 @@ type Account struct {
 	ExpireAfter   time.Duration            // 0: never
 	ExpireChannel map[string]time.Duration // by pay channel, before ExpireAfter
 	CallTimeout   time.Duration            // of one call to the gateway
+	StatusBatch   int                      // bills in one question of the workers
 	AcceptUnknown bool                     // a notification about an unknown bill is answered as if known
 }
 
@@ -70,14 +71,16 @@ type Config struct {
 	// bill.ErrUnavailable is answered as such.
 	Store func(ctx context.Context) (store bill.Store, release func(), err error)
 
-	MinInterval  time.Duration // between two questions about one bill
+	MinInterval  time.Duration // between two questions about one bill, at the least …
+	MaxInterval  time.Duration // … and about an old open one that nobody watches, at the most
 	UnknownAfter time.Duration // see bill.Rules
 	OpenTotal    int           // bills that may be open at once; 0: no bound
 	MinFreeSpace uint64        // bytes; below, no new checkouts; 0: no bound
 
 	Logger *zap.Logger
 	Now    func() time.Time
-	NewID  func() string // a random tradeUuid
+	NewID  func() string       // a random tradeUuid
+	Rand   func(n int64) int64 // a random number from 0 to n-1
 }
 
 // Engine does the work for one configuration. Its methods are safe for
@@ -86,16 +89,24 @@ type Config struct {
 type Engine struct {
 	cfg        Config
 	background background
+	watchers   watchers
 }
 
-// New returns an engine. It starts nothing.
-func New(cfg Config) *Engine { return &Engine{cfg: cfg} }
+// New returns an engine. It starts nothing: see Run.
+func New(cfg Config) *Engine {
+	for _, a := range cfg.Accounts {
+		a.Gateway = watch(a.Gateway)
+	}
+	return &Engine{cfg: cfg}
+}
 
 // HandOver says how an order came.
 type HandOver struct {
-	// At is when the shop signed the order, or answered with it; an order
-	// signed before the current attempt's hand-over is stale.
+	// At is when the shop signed the order, or answered with it.
 	At time.Time
+	// Signed is set where At is the shop's word: then an order from before the
+	// current attempt's hand-over is stale.
+	Signed bool
 	// Idempotency is set where the shop sent an Idempotency-Key.
 	Idempotency *Idempotency
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -50,13 +51,14 @@ func newCounter(t *testing.T) *counter {
 	account := &payment.Account{
 		Name: "default", Ledger: "ledger", AppKey: "app", Secrets: []string{"s"}, Location: time.UTC, Gateway: g,
 		ExpireAfter: 24 * time.Hour, ExpireChannel: map[string]time.Duration{"VA": time.Hour}, CallTimeout: 10 * time.Second,
+		StatusBatch: 50,
 	}
 	store := memory.New()
 	engine := payment.New(payment.Config{
 		Accounts:    []*payment.Account{account},
 		Store:       func(context.Context) (bill.Store, func(), error) { return store, func() {}, nil },
-		MinInterval: 5 * time.Second, UnknownAfter: 30 * time.Second, OpenTotal: 100,
-		Logger: zap.NewNop(), Now: time.Now, NewID: uuid.NewString,
+		MinInterval: 5 * time.Second, MaxInterval: 10 * time.Minute, UnknownAfter: 30 * time.Second, OpenTotal: 100,
+		Logger: zap.NewNop(), Now: time.Now, NewID: uuid.NewString, Rand: func(int64) int64 { return 0 },
 	})
 	return &counter{
 		t: t, engine: engine, store: store, gateway: g, account: account,
@@ -581,7 +583,7 @@ func TestAnOrderSignedBeforeTheCurrentHandOverIsStale(t *testing.T) {
 	at(t, func(t *testing.T, c *counter) {
 		signed := time.Now()
 		post := func(amount string, at time.Time) error {
-			_, err := c.engine.Create(t.Context(), c.scope, order(amount), payment.HandOver{At: at})
+			_, err := c.engine.Create(t.Context(), c.scope, order(amount), payment.HandOver{At: at, Signed: true})
 			return err
 		}
 		if err := post("15000", signed); err != nil {
@@ -601,6 +603,186 @@ func TestAnOrderSignedBeforeTheCurrentHandOverIsStale(t *testing.T) {
 		}
 		if err := post("15000", signed.Add(15*time.Second)); refusal(err) != payment.CodeStaleOrder {
 			t.Errorf("signed before the latest hand-over: %v", err)
+		}
+	})
+}
+
+func TestAnOlderSignatureIsStaleThoughTheNewerOrderHasToWait(t *testing.T) {
+	at(t, func(t *testing.T, c *counter) {
+		signed := time.Now()
+		post := func(amount string, at time.Time) error {
+			_, err := c.engine.Create(t.Context(), c.scope, order(amount), payment.HandOver{At: at, Signed: true})
+			return err
+		}
+		if err := post("15000", signed); err != nil {
+			t.Fatal(err)
+		}
+		c.gateway.set(func() { c.gateway.cancelAnswer = "WAIT" })
+		if err := post("20000", signed.Add(10*time.Second)); refusal(err) != payment.CodePreviousOpen {
+			t.Errorf("%v", err)
+		}
+		c.gateway.set(func() { c.gateway.cancelAnswer = "" })
+		pass(time.Minute)
+		if err := post("15000", signed); refusal(err) != payment.CodeStaleOrder {
+			t.Errorf("the cheaper cart of before: %v", err)
+		}
+	})
+}
+
+func TestAnOrderThatTheShopCancelledIsNotRevivedByItsOldSignature(t *testing.T) {
+	at(t, func(t *testing.T, c *counter) {
+		signed := payment.HandOver{At: time.Now(), Signed: true}
+		if _, err := c.engine.Create(t.Context(), c.scope, order("15000"), signed); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Minute)
+		if _, err := c.engine.CancelOrder(t.Context(), c.scope, "O1"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.engine.Create(t.Context(), c.scope, order("15000"), signed); refusal(err) != payment.CodeStaleOrder {
+			t.Errorf("the old signature: %v", err)
+		}
+		signed.At = time.Now()
+		if again, err := c.engine.Create(t.Context(), c.scope, order("15000"), signed); err != nil || again.Bill.Attempt != 2 {
+			t.Errorf("signed anew: %v", err)
+		}
+	})
+}
+
+func TestTwoTabsThatCrossASecondAreOneOrder(t *testing.T) {
+	at(t, func(t *testing.T, c *counter) {
+		b := c.mustCreate(order("15000"), payment.OutcomeNew)
+		again, err := c.engine.Create(t.Context(), c.scope, order("15000"), payment.HandOver{At: time.Now().Add(-2 * time.Second)})
+		if err != nil || again.Bill.ID != b.ID {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestACancelThatIsPendingIsFollowedByAQuestion(t *testing.T) {
+	at(t, func(t *testing.T, c *counter) {
+		o := order("15000")
+		o.ExpiresIn = time.Minute
+		b := c.mustCreate(o, payment.OutcomeNew)
+		c.gateway.pay(b.ID) // and the webhook is lost
+		c.gateway.set(func() { c.gateway.cancelAnswer = "WAIT" })
+		pass(2 * time.Minute)
+		if paid := c.mustCreate(o, payment.OutcomeExisting); paid.ID != b.ID || paid.Status != bill.Success {
+			t.Errorf("%s", paid.Status)
+		}
+	})
+}
+
+func TestLongWordsInAnyScriptNeverBlockAChange(t *testing.T) {
+	at(t, func(t *testing.T, c *counter) {
+		b := c.mustCreate(order("15000"), payment.OutcomeNew)
+		n := qlink.Notification{TradeUUID: b.ID, Status: qlink.ParseStatus("SUCCESS"), ErrorCode: strings.Repeat("支", 100)}
+		if err := c.engine.Settle(t.Context(), []*payment.Account{c.account}, n, "h"); err != nil {
+			t.Fatal(err)
+		}
+		c.wantStatus(b.ID, bill.Success)
+		c.gateway.set(func() { c.gateway.applyErr = refused(strings.Repeat("余额不足", 50)) })
+		o := order("1")
+		o.OrderCode = "O2"
+		c.mustCreate(o, payment.OutcomeRefused)
+	})
+}
+
+func TestALostActionIsAskedForByOneCallHoweverManyReportsCome(t *testing.T) {
+	at(t, func(t *testing.T, c *counter) {
+		c.gateway.set(func() { c.gateway.applyErr, c.gateway.applyLost = failed(qlink.KindUnclear), true })
+		b := c.mustCreate(order("15000"), payment.OutcomeUnknown)
+		hold := make(chan struct{})
+		c.gateway.set(func() { c.gateway.applyErr, c.gateway.applying = nil, hold })
+		for range 8 {
+			if err := c.notify(b, "WAIT"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		close(hold)
+		synctest.Wait()
+		if n := c.gateway.count("apply"); n != 2 {
+			t.Errorf("%d /apply", n)
+		}
+		if after := c.wantStatus(b.ID, bill.Wait); after.Action.Kind != bill.ActionQR {
+			t.Errorf("%+v", after.Action)
+		}
+	})
+}
+
+func TestAStatusNobodyHasDefinedIsNoProofThatACancelStands(t *testing.T) {
+	at(t, func(t *testing.T, c *counter) {
+		b := c.mustCreate(order("15000"), payment.OutcomeNew)
+		c.gateway.set(func() {
+			c.gateway.cancelAnswer = "SUCCESS"
+			c.gateway.onCancel = func(p *booking) { p.status = "SETTLED" }
+		})
+		if _, err := c.create(order("20000")); refusal(err) != payment.CodePreviousOpen {
+			t.Errorf("%v", err)
+		}
+		c.wantStatus(b.ID, bill.Wait)
+	})
+}
+
+func TestACallThatNeverLeftIsNotCountedAsTheFirst(t *testing.T) {
+	for name, test := range map[string]struct {
+		second func(g *gateway)
+		want   bill.Status
+	}{
+		"refused plainly":         {func(g *gateway) { g.applyErr = refused("no") }, bill.Fail},
+		"booked, the answer lost": {func(g *gateway) { g.applyErr, g.applyLost = failed(qlink.KindUnclear), true }, bill.Wait},
+		"accepted without action": {func(g *gateway) { g.applyErr, g.noAction = nil, true }, bill.Wait},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at(t, func(t *testing.T, c *counter) {
+				c.gateway.set(func() { c.gateway.applyErr = failed(qlink.KindNotSent) })
+				b := c.mustCreate(order("15000"), payment.OutcomeUnknown)
+				c.gateway.set(func() { test.second(c.gateway) })
+				pass(6 * time.Second)
+				if _, err := c.engine.Refresh(t.Context(), c.scope, b.ID); err != nil {
+					t.Fatal(err)
+				}
+				c.gateway.set(func() { c.gateway.applyErr, c.gateway.applyLost = nil, false })
+				pass(6 * time.Second)
+				if _, err := c.engine.Refresh(t.Context(), c.scope, b.ID); err != nil {
+					t.Fatal(err)
+				}
+				c.wantStatus(b.ID, test.want)
+			})
+		})
+	}
+}
+
+func TestAnIdempotencyKeyThatJoinedAnOpenBillIsRememberedToo(t *testing.T) {
+	at(t, func(t *testing.T, c *counter) {
+		c.gateway.set(func() { c.gateway.applyErr = failed(qlink.KindUnclear) })
+		b := c.mustCreate(order("15000"), payment.OutcomeUnknown)
+		key := func(body string) payment.HandOver {
+			return payment.HandOver{At: time.Now(), Idempotency: &payment.Idempotency{Key: "k", Body: body}}
+		}
+		if joined, err := c.engine.Create(t.Context(), c.scope, order("15000"), key("1")); err != nil || joined.Bill.ID != b.ID || joined.Outcome != payment.OutcomeUnknown {
+			t.Fatalf("%+v, %v", joined, err)
+		}
+		if _, err := c.engine.Create(t.Context(), c.scope, order("15000"), key("2")); refusal(err) != payment.CodeKeyReused {
+			t.Errorf("another body: %v", err)
+		}
+		if again, err := c.engine.Create(t.Context(), c.scope, order("15000"), key("1")); err != nil || again.Outcome != payment.OutcomeUnknown {
+			t.Errorf("%q, %v", again.Outcome, err)
+		}
+	})
+}
+
+func TestABillThatFailedIsAskedAfterOnceMoreBeforeANewAttempt(t *testing.T) {
+	at(t, func(t *testing.T, c *counter) {
+		b := c.mustCreate(order("15000"), payment.OutcomeNew)
+		if err := c.notify(b, "FAIL"); err != nil {
+			t.Fatal(err)
+		}
+		c.gateway.pay(b.ID) // paid after all, and the webhook is lost
+		pass(time.Minute)
+		if paid := c.mustCreate(order("15000"), payment.OutcomeExisting); paid.ID != b.ID || !paid.LatePayment {
+			t.Errorf("%+v", paid)
 		}
 	})
 }

@@ -58,6 +58,9 @@ func (e *Engine) Wait(ctx context.Context, s Scope, id string, version uint64) (
 	if err != nil || b.Version != version {
 		return b, err
 	}
+	if !b.Status.Final() {
+		defer e.watchers.add(id)()
+	}
 	select {
 	case <-versions:
 	case <-ctx.Done():

@@ -17,13 +17,15 @@ import (
 type work struct {
 	engine  *Engine
 	ctx     context.Context //nolint:containedctx // a work is one operation: its context lives and ends with it
+	asking  context.Context //nolint:containedctx // likewise: of questions to the gateway, which may be given up
 	store   bill.Store
 	account *Account
 	caller  <-chan struct{} // closed when nobody waits for the answer any more
 }
 
 func (e *Engine) work(ctx context.Context, store bill.Store, account *Account) *work {
-	return &work{engine: e, ctx: context.WithoutCancel(ctx), store: store, account: account, caller: ctx.Done()}
+	lasting := context.WithoutCancel(ctx)
+	return &work{engine: e, ctx: lasting, asking: lasting, store: store, account: account, caller: ctx.Done()}
 }
 
 func (w *work) now() time.Time { return w.engine.now() }
@@ -57,8 +59,9 @@ func (w *work) record(id string, e bill.Event) (bill.Step, error) {
 		if err != nil {
 			return bill.Step{Bill: b}, err
 		}
-		if !worthWriting(b, step) {
+		if overdue := !b.Due.IsZero() && !b.Due.After(w.now()); !overdue && !worthWriting(b, step) {
 			step.Bill = b
+			w.tell(step) // a full history is no reason to keep an alarm to ourselves
 			return step, nil
 		}
 		step.Bill.Due = w.engine.due(step.Bill, w.now())
@@ -82,7 +85,7 @@ func (w *work) record(id string, e bill.Event) (bill.Step, error) {
 // room left in the history.
 func worthWriting(b bill.Bill, step bill.Step) bool {
 	after := step.Bill
-	after.Revision, after.Silent = b.Revision, b.Silent
+	after.Revision, after.Silent, after.Alarms = b.Revision, b.Silent, b.Alarms
 	return step.Changed || step.Record || b != after
 }
 
@@ -139,7 +142,7 @@ func (w *work) siblings(record bill.OrderRecord, step *bill.Step) ([]bill.BillCh
 		if err != nil {
 			return nil, fmt.Errorf("end bill %s: %w", a.ID, err)
 		}
-		end.Bill.Due = w.now()
+		end.Bill.Due = w.engine.due(end.Bill, w.now())
 		changes = append(changes, bill.BillChange{Bill: end.Bill, Events: []bill.Event{end.Line}})
 	}
 	return changes, nil
@@ -166,24 +169,3 @@ func (w *work) tell(step bill.Step) {
 		logger.Debug("bill event", fields...)
 	}
 }
-
-// due says when b wants to be asked after next: soon while it is open, once
-// more after it ended unpaid, never again once it is paid or nothing is known
-// of it at the gateway.
-func (e *Engine) due(b bill.Bill, now time.Time) time.Time {
-	switch {
-	case b.Status == bill.Success:
-		return time.Time{}
-	case b.Status == bill.Choose:
-		return b.ExpiresAt
-	case b.Status.Final():
-		if b.BillCode == "" {
-			return time.Time{}
-		}
-		return b.UpdatedAt.Add(lateCheck)
-	}
-	return now.Add(e.cfg.MinInterval)
-}
-
-// lateCheck is the wait before a bill that ended unpaid is asked after again.
-const lateCheck = 5 * time.Minute

@@ -170,7 +170,8 @@ type StatusAnswer struct {
 }
 
 // Find returns the row of one payment: the one with this tradeUuid, of several the one that
-// has the billCode too, or else the one with this billCode that names no other tradeUuid.
+// has the billCode too, or else the one with this billCode that names no other tradeUuid. Where
+// several rows disagree, one that says paid counts.
 func (a StatusAnswer) Find(tradeUUID, billCode string) (PayStatus, bool) {
 	same := func(a, b string) bool { return a != "" && a == b }
 	for _, matches := range []func(PayStatus) bool{
@@ -180,8 +181,12 @@ func (a StatusAnswer) Find(tradeUUID, billCode string) (PayStatus, bool) {
 			return same(p.BillCode, billCode) && (p.TradeUUID == "" || tradeUUID == "")
 		},
 	} {
-		if i := slices.IndexFunc(a.Rows, matches); i >= 0 {
-			return a.Rows[i], true
+		rows := slices.DeleteFunc(slices.Clone(a.Rows), func(p PayStatus) bool { return !matches(p) })
+		if i := slices.IndexFunc(rows, func(p PayStatus) bool { return p.Status.Code == StatusSuccess }); i > 0 {
+			return rows[i], true
+		}
+		if len(rows) > 0 {
+			return rows[0], true
 		}
 	}
 	return PayStatus{}, false

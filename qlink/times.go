@@ -29,7 +29,7 @@ func parseTime(s string, loc *time.Location) time.Time {
 	s = strings.TrimSpace(s)
 	for _, layout := range []string{TimeLayout, time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05"} {
 		if t, err := time.ParseInLocation(layout, s, locationOr(loc)); err == nil {
-			return t.UTC()
+			return sensible(t.UTC())
 		}
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
@@ -43,4 +43,13 @@ func parseTime(s string, loc *time.Location) time.Time {
 	default:
 		return time.Time{}
 	}
+}
+
+// sensible returns zero for a time that RFC 3339 cannot write: a zone may carry
+// the first and the last of its years over the edge.
+func sensible(t time.Time) time.Time {
+	if t.Year() < 1 || t.Year() > 9999 {
+		return time.Time{}
+	}
+	return t
 }
