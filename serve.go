@@ -54,7 +54,7 @@ func under(prefix string, u *url.URL) (string, bool) {
 }
 
 func (h *Handler) isCheckout(r *http.Request) (bool, error) {
-	if r.Method != http.MethodPost || len(h.checkout) == 0 {
+	if r.Method != http.MethodPost && r.Method != http.MethodOptions || len(h.checkout) == 0 {
 		return false, nil
 	}
 	matches, err := h.checkout.MatchWithError(r)

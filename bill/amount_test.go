@@ -99,7 +99,7 @@ func TestZerosAfterTheDecimalsNeverChangeAnAmount(t *testing.T) {
 func TestCurrenciesHaveTheDecimalsOfISO4217(t *testing.T) {
 	for currency, want := range map[bill.Currency]int{
 		"IDR": 2, "PHP": 2, "VND": 0, "THB": 2, "SGD": 2, "MYR": 2, "USD": 2, "CNY": 2,
-		"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "KWD": 3, "BHD": 3, "MMK": 2, "KHR": 2, "LAK": 2,
+		"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "KWD": 3, "BHD": 3, "CLF": 4, "MMK": 2, "KHR": 2, "LAK": 2,
 	} {
 		if got, ok := currency.Decimals(); !ok || got != want {
 			t.Errorf("%s: %d, %v; want %d", currency, got, ok, want)

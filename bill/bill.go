@@ -154,6 +154,12 @@ func (b Bill) ActionLost() bool {
 	return b.Status == Wait && !b.Apply.Accepted
 }
 
+// NeverPayable reports whether b failed before anybody could have paid it: the
+// gateway refused it, and asked again did not know it.
+func (b Bill) NeverPayable() bool {
+	return b.Status == Fail && b.Apply.Refused && b.BillCode == "" && b.Action.Value == ""
+}
+
 // ExpiryPassed reports whether b's time to be paid is over at the given time.
 func (b Bill) ExpiryPassed(now time.Time) bool {
 	return !b.ExpiresAt.IsZero() && !now.Before(b.ExpiresAt)

@@ -18,13 +18,13 @@ import (
 // MaxOrderSize is the largest order accepted, in bytes of JSON.
 const MaxOrderSize = 128 << 10
 
-// Bounds of an order's fields, in bytes unless said otherwise.
+// Bounds of an order's fields, in bytes unless said otherwise; what is named
+// nowhere is bounded by the order's size alone.
 const (
-	maxOrderCode = 128
+	maxOrderCode = 256
 	maxName      = 64
-	maxText      = 4096
+	maxText      = MaxOrderSize
 	maxURL       = 2048
-	maxItems     = 500 // entries
 	maxExpiresIn = 366 * 24 * time.Hour
 )
 
@@ -70,31 +70,31 @@ func (e *OrderError) Error() string {
 	return "bad order: " + strings.Join(parts, "; ")
 }
 
-// orderJSON is an order as it travels. Values of more than one permitted type
-// are kept raw.
+// orderJSON is an order as it travels. Values are kept raw, so that each is
+// judged, and complained of, by its own name.
 type orderJSON struct {
-	OrderCode   string         `json:"orderCode"`
+	OrderCode   jsontext.Value `json:"orderCode"`
 	Amount      jsontext.Value `json:"amount"`
-	Currency    string         `json:"currency"`
-	Country     string         `json:"country"`
-	PayType     string         `json:"payTypeCode"`
-	PayChannel  string         `json:"payChannelCode"`
-	Description string         `json:"description"`
+	Currency    jsontext.Value `json:"currency"`
+	Country     jsontext.Value `json:"country"`
+	PayType     jsontext.Value `json:"payTypeCode"`
+	PayChannel  jsontext.Value `json:"payChannelCode"`
+	Description jsontext.Value `json:"description"`
 	Metadata    jsontext.Value `json:"metadata"`
-	Items       []itemJSON     `json:"items"`
-	ReturnURL   string         `json:"returnUrl"`
-	ExpiresIn   string         `json:"expiresIn"`
+	Items       jsontext.Value `json:"items"`
+	ReturnURL   jsontext.Value `json:"returnUrl"`
+	ExpiresIn   jsontext.Value `json:"expiresIn"`
 }
 
 type itemJSON struct {
-	SKUCode     string         `json:"skuCode"`
-	SKUName     string         `json:"skuName"`
+	SKUCode     jsontext.Value `json:"skuCode"`
+	SKUName     jsontext.Value `json:"skuName"`
 	Quantity    jsontext.Value `json:"quantity"`
-	URL         string         `json:"url"`
-	ImageURL    string         `json:"imageUrl"`
-	Category    string         `json:"category"`
-	Subcategory string         `json:"subcategory"`
-	Description string         `json:"description"`
+	URL         jsontext.Value `json:"url"`
+	ImageURL    jsontext.Value `json:"imageUrl"`
+	Category    jsontext.Value `json:"category"`
+	Subcategory jsontext.Value `json:"subcategory"`
+	Description jsontext.Value `json:"description"`
 	Metadata    jsontext.Value `json:"metadata"`
 }
 
@@ -110,25 +110,26 @@ func ParseOrder(body []byte, defaults Defaults) (Order, error) {
 		return Order{}, &OrderError{Fields: []FieldError{{Message: "not a JSON object"}}}
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
-		return Order{}, &OrderError{Fields: []FieldError{{Message: "not strict JSON of an order: " + err.Error()}}}
+		return Order{}, &OrderError{Fields: []FieldError{{Message: "not strict JSON: " + err.Error()}}}
 	}
 	var check checker
+	channel := check.str("payChannelCode", in.PayChannel)
 	order := Order{
-		OrderCode:  in.OrderCode,
-		Currency:   Currency(or(in.Currency, string(defaults.Currency))),
-		Country:    or(in.Country, defaults.Country),
-		PayType:    or(in.PayType, defaults.PayType),
-		PayChannel: or(in.PayChannel, defaults.PayChannel),
-		ChannelSet: in.PayChannel != "",
+		OrderCode:  check.str("orderCode", in.OrderCode),
+		Currency:   Currency(or(check.str("currency", in.Currency), string(defaults.Currency))),
+		Country:    or(check.str("country", in.Country), defaults.Country),
+		PayType:    or(check.str("payTypeCode", in.PayType), defaults.PayType),
+		PayChannel: or(channel, defaults.PayChannel),
+		ChannelSet: channel != "",
 	}
 	check.orderCode(order.OrderCode)
 	check.codes(order)
 	order.Amount = check.amount(in.Amount, order.Currency)
-	order.ExpiresIn = check.duration(in.ExpiresIn)
+	order.ExpiresIn = check.duration(check.str("expiresIn", in.ExpiresIn))
 	order.Details = Details{
-		Description: check.text("description", in.Description, maxText),
+		Description: check.text("description", check.str("description", in.Description), maxText),
 		Metadata:    check.object("metadata", in.Metadata),
-		ReturnURL:   check.returnURL(in.ReturnURL),
+		ReturnURL:   check.returnURL(check.str("returnUrl", in.ReturnURL)),
 		Items:       check.items(in.Items),
 	}
 	if len(check.faults) > 0 {
@@ -149,8 +150,27 @@ type checker struct {
 	faults []FieldError
 }
 
+// fault notes a complaint, the first one of each field.
 func (c *checker) fault(field, format string, args ...any) {
+	if slices.ContainsFunc(c.faults, func(f FieldError) bool { return f.Field == field }) {
+		return
+	}
 	c.faults = append(c.faults, FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+}
+
+// str takes a string, or null for none.
+func (c *checker) str(field string, raw jsontext.Value) string {
+	switch raw.Kind() {
+	case jsontext.KindInvalid, 'n':
+		return ""
+	case '"':
+		var text string
+		if err := json.Unmarshal(raw, &text); err == nil {
+			return text
+		}
+	}
+	c.fault(field, "must be a string")
+	return ""
 }
 
 func (c *checker) orderCode(code string) {
@@ -238,8 +258,12 @@ func (c *checker) duration(text string) time.Duration {
 		return 0
 	}
 	d, err := time.ParseDuration(text)
+	if days, ok := strings.CutSuffix(text, "d"); ok { // as Caddy's own durations may be given
+		d, err = time.ParseDuration(days + "h")
+		d = 24 * min(d, maxExpiresIn)
+	}
 	if err != nil || d <= 0 || d > maxExpiresIn {
-		c.fault("expiresIn", "%.40q is no duration above zero, such as 30m", text)
+		c.fault("expiresIn", "%.40q is no duration above zero, such as 30m or 1d", text)
 		return 0
 	}
 	return d
@@ -307,30 +331,53 @@ func isWebAddress(text string) bool {
 	return (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""
 }
 
-func (c *checker) items(in []itemJSON) []Item {
-	if len(in) > maxItems {
-		c.fault("items", "has more than %d entries", maxItems)
+func (c *checker) items(raw jsontext.Value) []Item {
+	switch raw.Kind() {
+	case jsontext.KindInvalid, 'n':
+		return nil
+	case '[':
+	default:
+		c.fault("items", "must be an array")
+		return nil
+	}
+	var in []jsontext.Value
+	if err := json.Unmarshal(raw, &in); err != nil {
+		c.fault("items", "cannot be read")
 		return nil
 	}
 	items := make([]Item, 0, len(in))
-	for i, it := range in {
-		at := func(name string) string { return fmt.Sprintf("items[%d].%s", i, name) }
-		items = append(items, Item{
-			SKUCode:     c.needed(at("skuCode"), it.SKUCode),
-			SKUName:     c.needed(at("skuName"), it.SKUName),
-			Quantity:    c.quantity(at("quantity"), it.Quantity),
-			URL:         c.text(at("url"), it.URL, maxURL),
-			ImageURL:    c.text(at("imageUrl"), it.ImageURL, maxURL),
-			Category:    c.text(at("category"), it.Category, maxText),
-			Subcategory: c.text(at("subcategory"), it.Subcategory, maxText),
-			Description: c.text(at("description"), it.Description, maxText),
-			Metadata:    c.object(at("metadata"), it.Metadata),
-		})
+	for i, entry := range in {
+		name := fmt.Sprintf("items[%d]", i)
+		var it itemJSON
+		if entry.Kind() != '{' || json.Unmarshal(entry, &it) != nil {
+			c.fault(name, "must be an object")
+			continue
+		}
+		items = append(items, c.item(name, it))
 	}
 	return items
 }
 
-func (c *checker) needed(field, value string) string {
+func (c *checker) item(name string, it itemJSON) Item {
+	text := func(field string, raw jsontext.Value, limit int) string {
+		field = name + "." + field
+		return c.text(field, c.str(field, raw), limit)
+	}
+	return Item{
+		SKUCode:     c.needed(name+".skuCode", it.SKUCode),
+		SKUName:     c.needed(name+".skuName", it.SKUName),
+		Quantity:    c.quantity(name+".quantity", it.Quantity),
+		URL:         text("url", it.URL, maxURL),
+		ImageURL:    text("imageUrl", it.ImageURL, maxURL),
+		Category:    text("category", it.Category, maxText),
+		Subcategory: text("subcategory", it.Subcategory, maxText),
+		Description: text("description", it.Description, maxText),
+		Metadata:    c.object(name+".metadata", it.Metadata),
+	}
+}
+
+func (c *checker) needed(field string, raw jsontext.Value) string {
+	value := c.str(field, raw)
 	if value == "" {
 		c.fault(field, "is required")
 	}

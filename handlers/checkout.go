@@ -15,6 +15,9 @@ import (
 // other answer passes through untouched. The error is next's own, returned
 // only where nothing was answered here.
 func (h *Handler) Checkout(w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter, *http.Request) error) error {
+	if h.answersPreflight(w, r) {
+		return nil
+	}
 	if r.Method != http.MethodPost {
 		return next(w, r)
 	}
@@ -44,6 +47,19 @@ func (h *Handler) Checkout(w http.ResponseWriter, r *http.Request, next func(htt
 	}
 	h.answerOrder(w, r, created, err)
 	return nil
+}
+
+// answersPreflight answers the preflight of a page on an allowed origin that
+// is about to post: the shop need not know of it. Any other preflight is the
+// shop's.
+func (h *Handler) answersPreflight(w http.ResponseWriter, r *http.Request) bool {
+	if !isPreflight(r) || !h.allowed(r.Header.Get("Origin")) {
+		return false
+	}
+	setCommonHeaders(w.Header())
+	h.setCORS(w, r)
+	allowMethods(w, []string{http.MethodPost})
+	return true
 }
 
 // orderFrom reads the order out of what upstream answered and returned.

@@ -90,20 +90,28 @@ func explicitPort(u *url.URL) string {
 // preflights. It reports whether the request has been answered.
 func (h *Handler) answerCORS(w http.ResponseWriter, r *http.Request, e endpoint) bool {
 	h.setCORS(w, r)
-	preflight := r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
-	if !preflight {
+	if !isPreflight(r) {
 		return false
 	}
 	if !h.allowed(r.Header.Get("Origin")) {
 		h.fail(w, r, errOrigin)
 		return true
 	}
+	allowMethods(w, e.methods())
+	return true
+}
+
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// allowMethods ends a preflight.
+func allowMethods(w http.ResponseWriter, methods []string) {
 	header := w.Header()
-	header.Set("Access-Control-Allow-Methods", strings.Join(e.methods(), ", "))
-	header.Set("Access-Control-Allow-Headers", "Accept, Content-Type, Idempotency-Key, If-None-Match, Prefer, "+SignatureHeader)
+	header.Set("Access-Control-Allow-Methods", strings.Join(methods, ", "))
+	header.Set("Access-Control-Allow-Headers", "Accept, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, "+SignatureHeader)
 	header.Set("Access-Control-Max-Age", "600")
 	w.WriteHeader(http.StatusNoContent)
-	return true
 }
 
 // setCORS allows an allowed origin to read the answer. Credentials are

@@ -149,6 +149,28 @@ func TestAPreflightIsAnsweredForAllowedOriginsAlone(t *testing.T) {
 	wantHeader(t, w.Header(), "Access-Control-Allow-Origin", "")
 }
 
+func TestAPreflightOfACheckoutRouteIsAnsweredForAllowedOriginsAndElseTheShops(t *testing.T) {
+	for origin, ours := range map[string]bool{"https://spa.example": true, "https://evil.example": false, "": false} {
+		s := newSite(t, func(a *handlers.API) { a.AllowedOrigins = []string{"https://spa.example"} })
+		r := httptest.NewRequest(http.MethodOptions, "/checkout", nil)
+		setIf(r.Header.Set, "Origin", origin)
+		r.Header.Set("Access-Control-Request-Method", "POST")
+		w, asked := httptest.NewRecorder(), false
+		err := s.Checkout(w, r, func(http.ResponseWriter, *http.Request) error {
+			asked = true
+			return nil
+		})
+		if err != nil || asked == ours {
+			t.Errorf("%q: the shop was asked %v, %v", origin, asked, err)
+		}
+		if ours {
+			wantStatus(t, w, 204)
+			wantHeader(t, w.Header(), "Access-Control-Allow-Origin", origin)
+			wantHeader(t, w.Header(), "Access-Control-Allow-Methods", "POST")
+		}
+	}
+}
+
 func TestAnswersMayBeReadByAllowedOriginsAlone(t *testing.T) {
 	s := newSite(t, func(a *handlers.API) { a.AllowedOrigins = []string{"https://spa.example"} })
 	for origin, allowed := range map[string]string{"https://spa.example": "https://spa.example", "https://evil.example": "", "null": ""} {

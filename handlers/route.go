@@ -49,8 +49,7 @@ func (h *Handler) ServeEndpoint(w http.ResponseWriter, r *http.Request, path str
 	}
 }
 
-// find is the whole table of endpoints. Ids that are not of the canonical form
-// are not looked up: they are unknown.
+// find is the whole table of endpoints.
 func (h *Handler) find(path string) (endpoint, bool) {
 	segments, ok := decodeSegments(path)
 	if !ok {
@@ -59,12 +58,12 @@ func (h *Handler) find(path string) (endpoint, bool) {
 	switch {
 	case match(segments, "payNotification"):
 		return endpoint{post: h.notification, webhook: true}, true
-	case match(segments, "pay", "*") && isID(segments[1]):
-		return endpoint{get: h.payPage, arg: segments[1], buyer: true}, true
-	case match(segments, "bills", "*") && isID(segments[1]):
-		return endpoint{get: h.status, arg: segments[1], buyer: true}, true
-	case match(segments, "bills", "*", "*") && isID(segments[1]):
-		return h.findOfBill(segments[1], segments[2])
+	case match(segments, "pay", "*"):
+		return endpoint{get: h.payPage, arg: canonicalID(segments[1]), buyer: true}, true
+	case match(segments, "bills", "*"):
+		return endpoint{get: h.status, arg: canonicalID(segments[1]), buyer: true}, true
+	case match(segments, "bills", "*", "*"):
+		return h.findOfBill(canonicalID(segments[1]), segments[2])
 	case len(h.APISecrets) == 0:
 		return endpoint{}, false
 	case match(segments, "bills"):
@@ -124,7 +123,16 @@ func match(segments []string, pattern ...string) bool {
 	return slices.EqualFunc(segments, pattern, func(s, p string) bool { return p == "*" || s == p })
 }
 
-// isID reports whether text is a UUID in canonical form, which all ids are.
+// canonicalID returns text if it is a UUID in canonical form, which all ids are,
+// and else the empty id, which no bill has: a malformed id is answered like any
+// unknown one.
+func canonicalID(text string) string {
+	if !isID(text) {
+		return ""
+	}
+	return text
+}
+
 func isID(text string) bool {
 	if len(text) != 36 {
 		return false

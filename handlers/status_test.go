@@ -67,6 +67,37 @@ func TestUnknownForeignAndMalformedIdsGetTheSameAnswer(t *testing.T) {
 	}
 }
 
+// Whatever is asked of a malformed id, from wherever: as of an unknown one.
+func TestAMalformedIdIsAnsweredLikeAnUnknownOneInEveryRespect(t *testing.T) {
+	unknown := strings.Replace(billID, "3", "4", 1)
+	ask := func(id, method, path, origin, accept string) string {
+		s := newSite(t, func(a *handlers.API) { a.AllowedOrigins = []string{"https://spa.example"} })
+		s.engine.billErr = bill.ErrNotFound
+		r := httptest.NewRequest(method, strings.Replace(path, "ID", id, 1), nil)
+		setIf(r.Header.Set, "Origin", origin)
+		setIf(r.Header.Set, "Accept", accept)
+		if method == http.MethodOptions {
+			r.Header.Set("Access-Control-Request-Method", "POST")
+		}
+		w := s.do(r)
+		return fmt.Sprint(w.Code, w.Header(), w.Body)
+	}
+	for _, path := range []string{"/qlink/bills/ID", "/qlink/bills/ID?wait=abc", "/qlink/bills/ID/cancel", "/qlink/bills/ID/refresh", "/qlink/bills/ID/qr.svg", "/qlink/pay/ID"} {
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "OPTIONS"} {
+			for _, origin := range []string{"", "https://spa.example", "https://evil.example"} {
+				for _, accept := range []string{"", "text/html"} {
+					want := ask(unknown, method, path, origin, accept)
+					for _, malformed := range []string{"abc", strings.ToUpper(unknown), "%00", "..%2f"} {
+						if got := ask(malformed, method, path, origin, accept); got != want {
+							t.Fatalf("%s %s from %q as %q: %s is answered %s, an unknown id %s", method, path, origin, accept, malformed, got, want)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestAWrongMethodIsToldTheRightOnes(t *testing.T) {
 	s := newSite(t)
 	for path, allow := range map[string]string{

@@ -25,6 +25,9 @@ func wordsFor(b bill.Bill) words {
 		}
 		return words{"Paid – thank you", "We have received your payment.", "paid"}
 	case bill.Fail:
+		if b.NeverPayable() {
+			return words{"The payment could not be started", "The payment provider did not accept it. You have not been charged.", "ended"}
+		}
 		return words{"The payment was not completed", lateDetail, "ended"}
 	case bill.Canceled:
 		return words{"The payment was cancelled", lateDetail, "ended"}

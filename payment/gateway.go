@@ -95,12 +95,6 @@ func reportOf(err error) (report bill.Report, complaint bool) {
 	}, failure.Kind == qlink.KindAuth
 }
 
-// refusedBy reports whether the gateway answered, and the answer was no.
-func refusedBy(err error) bool {
-	failure, ok := errors.AsType[*qlink.Error](err)
-	return ok && failure.Kind == qlink.KindRefused
-}
-
 // cut bounds a stranger's words before they are kept.
 func cut(text string) string {
 	const most = 256
@@ -156,9 +150,6 @@ func (w *work) callCancel(b bill.Bill) (bill.Step, error) {
 	e := bill.Event{At: w.now(), Source: bill.ByCancel, Kind: bill.EventCancelUnclear}
 	if err != nil {
 		e.Report, e.Complaint = reportOf(err)
-		if refusedBy(err) {
-			e.Kind = bill.EventCancelRefused
-		}
 		return w.record(b.ID, e)
 	}
 	e.Kind = cancelKind(answer.Status)
@@ -209,9 +200,8 @@ func (w *work) queryEvent(b bill.Bill, answer qlink.StatusAnswer, err error) (bi
 	e := bill.Event{At: w.now(), Source: bill.ByQuery}
 	firstRefused := b.Status == bill.Created && b.Apply.Refused && b.Apply.Tries == 1
 	if err != nil {
-		e.Kind = bill.EventRefusalStands
 		w.engine.cfg.Logger.Warn("query failed", zap.String("bill", b.ID), zap.Error(err))
-		return e, firstRefused && refusedBy(err)
+		return e, false // an error shows nothing, not even what a refused /apply did
 	}
 	row, found := answer.Find(b.ID, b.BillCode)
 	switch {
