@@ -39,6 +39,8 @@ type Bill struct {
 	Action           Action `json:"action,omitzero"`
 	ErrorCode        string `json:"errorCode,omitzero"`
 
+	PayURL string `json:"payUrl,omitzero"` // of its page, as its first buyer saw it; for notifications
+
 	CreatedAt time.Time `json:"createdAt"`
 	UpdatedAt time.Time `json:"updatedAt"`          // of the last change a buyer can see
 	SignedAt  time.Time `json:"signedAt,omitzero"`  // of the hand-over: when the shop signed or answered

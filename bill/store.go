@@ -60,6 +60,15 @@ type Store interface {
 	// Due returns the ids of at most limit bills whose Due is set and not after
 	// until, the longest due first.
 	Due(ctx context.Context, until time.Time, limit int) ([]string, error)
+	// Notification returns a notification by its id, or ErrNotFound.
+	Notification(ctx context.Context, id string) (Notification, error)
+	// PendingNotification returns the one notification to url about the order
+	// that is pending, or ErrNotFound. The caller supersedes it in the change
+	// that brings the next.
+	PendingNotification(ctx context.Context, url string, key OrderKey) (Notification, error)
+	// DueNotifications returns the ids of at most limit notifications whose Due
+	// is set and not after until, the longest due first.
+	DueNotifications(ctx context.Context, until time.Time, limit int) ([]string, error)
 	// OpenBills returns how many bills have not ended.
 	OpenBills(ctx context.Context) (int, error)
 
@@ -78,10 +87,14 @@ type Store interface {
 // and what is remembered beside them. Every revision in it is the new one: the
 // store must hold its predecessor, or nothing where it is 1.
 type Change struct {
-	Order       *OrderRecord // nil: the order's record stays as it is
-	Bills       []BillChange
-	Idempotency *Idempotency
-	Orphan      *Orphan
+	Order *OrderRecord // nil: the order's record stays as it is
+	Bills []BillChange
+	// Notifications are new ones, and new states of old ones. At most one of a
+	// URL and an order is pending: a change that would make it two is
+	// ErrConflict.
+	Notifications []Notification
+	Idempotency   *Idempotency
+	Orphan        *Orphan
 }
 
 // BillChange is a bill's new state with what goes along.

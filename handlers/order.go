@@ -23,7 +23,7 @@ func (h *Handler) order(w http.ResponseWriter, r *http.Request, code string) {
 	view := orderView{
 		Paid: order.PaidBill != "", PaidBill: order.PaidBill, OpenBill: order.OpenBill,
 		OrderCode: order.Key.OrderCode, Account: h.Scope.Account.Name, Shop: order.Key.Shop,
-		Bills: make([]billView, 0, len(order.Bills)),
+		Bills: make([]bill.View, 0, len(order.Bills)),
 	}
 	for _, b := range order.Bills {
 		shown := h.view(r, b)

@@ -94,7 +94,7 @@ type problemView struct {
 	Detail string            `json:"detail"`
 	Code   string            `json:"code"`
 	Errors []bill.FieldError `json:"errors,omitzero"` // of a bad order
-	Bill   *billView         `json:"bill,omitzero"`
+	Bill   *bill.View        `json:"bill,omitzero"`
 }
 
 // fail answers a request of a program, or of whom nothing better is known.

@@ -71,6 +71,10 @@ type Config struct {
 	// bill.ErrUnavailable is answered as such.
 	Store func(ctx context.Context) (store bill.Store, release func(), err error)
 
+	// Notify returns the URLs that are told of the bills of an account and a
+	// shop; nil: none.
+	Notify func(account, shop string) []Target
+
 	MinInterval  time.Duration // between two questions about one bill, at the least …
 	MaxInterval  time.Duration // … and about an old open one that nobody watches, at the most
 	UnknownAfter time.Duration // see bill.Rules

@@ -1,0 +1,79 @@
+package bill
+
+import "time"
+
+// Notification tells a shop's URL of one change of one bill. It is stored in the
+// same transaction as the change, and kept until its URL has answered 2xx or
+// it was given up; then its record stays, with its state.
+type Notification struct {
+	ID        string            `json:"id"` // the webhook-id header: the same over all tries
+	URL       string            `json:"url"`
+	Ledger    string            `json:"ledger"`
+	Account   string            `json:"account"`
+	Shop      string            `json:"shop"`
+	OrderCode string            `json:"order"`
+	Bill      string            `json:"bill"` // id
+	Type      NotificationType  `json:"type"`
+	Payload   string            `json:"payload"` // JSON, as it is sent and signed
+	CreatedAt time.Time         `json:"createdAt"`
+	Due       time.Time         `json:"due,omitzero"` // of the next try; indexed; zero unless pending
+	State     NotificationState `json:"state"`
+	Tries     int               `json:"tries,omitzero"`
+	TriedAt   time.Time         `json:"triedAt,omitzero"`   // of the latest try
+	LastError string            `json:"lastError,omitzero"` // why the latest try failed
+	Revision  uint64            `json:"revision"`           // as of a bill
+}
+
+// OrderKey returns the key of the order that n is about.
+func (n Notification) OrderKey() OrderKey {
+	return OrderKey{Ledger: n.Ledger, Shop: n.Shop, OrderCode: n.OrderCode}
+}
+
+// NotificationState says what became of a notification.
+type NotificationState string
+
+// The states of a notification.
+const (
+	Pending    NotificationState = "pending"    // to be delivered when due
+	Delivered  NotificationState = "delivered"  // its URL answered 2xx
+	Superseded NotificationState = "superseded" // a newer one about the same order came before it was delivered
+	Dead       NotificationState = "dead"       // given up, until an operator sends it again
+)
+
+// NotificationType is what a shop is told.
+type NotificationType string
+
+// The types of notifications.
+const (
+	BillCreated     NotificationType = "bill.created"
+	BillPaid        NotificationType = "bill.paid"
+	BillLatePayment NotificationType = "bill.late_payment"
+	BillFailed      NotificationType = "bill.failed"
+	BillCanceled    NotificationType = "bill.canceled"
+	BillExpired     NotificationType = "bill.expired"
+)
+
+// NotificationTypes returns every type.
+func NotificationTypes() []NotificationType {
+	return []NotificationType{BillCreated, BillPaid, BillLatePayment, BillFailed, BillCanceled, BillExpired}
+}
+
+// NotificationType returns what a shop is told of b's end; "" while it has not
+// ended.
+func (b Bill) NotificationType() NotificationType {
+	switch b.Status {
+	case Success:
+		if b.LatePayment {
+			return BillLatePayment
+		}
+		return BillPaid
+	case Fail:
+		return BillFailed
+	case Canceled:
+		return BillCanceled
+	case Expired:
+		return BillExpired
+	case Choose, Created, Wait:
+	}
+	return ""
+}
