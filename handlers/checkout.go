@@ -40,7 +40,9 @@ func (h *Handler) Checkout(w http.ResponseWriter, r *http.Request, next func(htt
 		h.refuseUpstream(w, r, err)
 		return nil
 	}
-	created, err := h.Payments.Create(r.Context(), h.Scope, order, payment.HandOver{At: answeredAt})
+	created, err := h.Payments.Create(r.Context(), h.Scope, order, payment.HandOver{
+		At: answeredAt, PayURL: func(id string) string { return h.payURL(r, id) },
+	})
 	if fieldErrors(err) != nil {
 		h.refuseUpstream(w, r, err)
 		return nil

@@ -33,7 +33,9 @@ func (h *Handler) create(w http.ResponseWriter, r *http.Request, _ string) {
 		h.failBuyer(w, r, err, true)
 		return
 	}
-	created, err := h.Payments.Create(r.Context(), h.Scope, order, payment.HandOver{At: signature.At, Signed: true, Idempotency: key})
+	created, err := h.Payments.Create(r.Context(), h.Scope, order, payment.HandOver{
+		At: signature.At, Signed: true, Idempotency: key, PayURL: func(id string) string { return h.payURL(r, id) },
+	})
 	h.answerOrder(w, r, created, err)
 }
 

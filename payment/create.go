@@ -252,6 +252,9 @@ func (w *work) start(s Scope, o bill.Order, h HandOver, record bill.OrderRecord)
 		Attempt: len(record.Attempts) + 1, LiveMode: s.Account.LiveMode,
 		SignedAt: h.At, ExpiresAt: s.Account.expiry(o, now),
 	}
+	if h.PayURL != nil {
+		template.PayURL = h.PayURL(template.ID)
+	}
 	b, line := bill.New(template, o, now)
 	b.Due = w.engine.due(b, now)
 	record, _ = record.With(b)
@@ -263,9 +266,13 @@ func (w *work) start(s Scope, o bill.Order, h HandOver, record bill.OrderRecord)
 	if h.Idempotency != nil {
 		change.Idempotency = w.idempotency(b, h)
 	}
+	if err := w.tellShop(&change, b, bill.BillCreated, record, &o.Details); err != nil {
+		return Created{}, err
+	}
 	if err := w.store.Commit(w.ctx, change); err != nil {
 		return Created{}, fmt.Errorf("store bill of order %q: %w", o.OrderCode, err)
 	}
+	w.engine.announce(change)
 	if b.Status == bill.Choose {
 		return Created{Bill: b, Outcome: OutcomeNew}, nil
 	}

@@ -1,10 +1,98 @@
 package payment
 
-import "github.com/caddy-qlink/caddy-qlink/bill"
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+)
 
 // Target is a shop's URL that is told how bills end.
 type Target struct {
 	URL     string
 	Secrets [][]byte // Standard Webhooks keys, decoded; every one signs, so that they rotate without a gap
 	Events  []bill.NotificationType
+}
+
+// notice is the body of a notification (Standard Webhooks' payload).
+type notice struct {
+	Type      bill.NotificationType `json:"type"`
+	Timestamp time.Time             `json:"timestamp"` // of the change
+	Data      noticeData            `json:"data"`
+}
+
+// noticeData is the bill as it stood, and what is known of its order.
+type noticeData struct {
+	bill.View
+
+	Order noticeOrder `json:"order"`
+}
+
+type noticeOrder struct {
+	Paid     bool   `json:"paid"`
+	PaidBill string `json:"paidBill"`
+	OpenBill string `json:"openBill"`
+}
+
+// tellShop adds to a change what each of the shop's URLs is told of it. What a
+// URL has not taken yet about the same order is superseded, so that a late
+// "cancelled" never follows a "paid".
+func (w *work) tellShop(change *bill.Change, b bill.Bill, kind bill.NotificationType, record bill.OrderRecord, details *bill.Details) error {
+	if w.engine.cfg.Notify == nil {
+		return nil
+	}
+	var payload string
+	for _, target := range w.engine.cfg.Notify(b.Account, b.Shop) {
+		if !slices.Contains(target.Events, kind) {
+			continue
+		}
+		if payload == "" {
+			var err error
+			if payload, err = w.payload(b, kind, record, details); err != nil {
+				return fmt.Errorf("notification of bill %s: %w", b.ID, err)
+			}
+		}
+		older, err := w.store.PendingNotification(w.ctx, target.URL, b.OrderKey())
+		switch {
+		case err == nil:
+			older.State, older.Due = bill.Superseded, time.Time{}
+			older.Revision++
+			change.Notifications = append(change.Notifications, older)
+		case !isNotFound(err):
+			return fmt.Errorf("notification of bill %s: %w", b.ID, err)
+		}
+		change.Notifications = append(change.Notifications, bill.Notification{
+			ID: "msg_" + w.engine.cfg.NewID(), URL: target.URL, Ledger: b.Ledger, Account: b.Account, Shop: b.Shop,
+			OrderCode: b.OrderCode, Bill: b.ID, Type: kind, Payload: payload,
+			CreatedAt: w.now(), Due: w.now(), State: bill.Pending, Revision: 1,
+		})
+	}
+	return nil
+}
+
+func (w *work) payload(b bill.Bill, kind bill.NotificationType, record bill.OrderRecord, details *bill.Details) (string, error) {
+	if details == nil {
+		stored, err := w.store.Details(w.ctx, b.ID)
+		if err != nil && !isNotFound(err) {
+			return "", err
+		}
+		details = &stored
+	}
+	data := noticeData{View: b.View(b.PayURL)}
+	data.Metadata = jsontext.Value("{}")
+	if details.Metadata != "" {
+		data.Metadata = jsontext.Value(details.Metadata)
+	}
+	if paid, ok := record.Paid(); ok {
+		data.Order.Paid, data.Order.PaidBill = true, paid.ID
+	}
+	if open, ok := record.Open(); ok {
+		data.Order.OpenBill = open.ID
+	}
+	text, err := json.Marshal(notice{Type: kind, Timestamp: b.UpdatedAt, Data: data})
+	return string(text), err
 }

@@ -13,6 +13,7 @@ package payment
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"go.uber.org/zap"
@@ -74,6 +75,8 @@ type Config struct {
 	// Notify returns the URLs that are told of the bills of an account and a
 	// shop; nil: none.
 	Notify func(account, shop string) []Target
+	// NotifyTransport carries notifications; nil: one of its own.
+	NotifyTransport http.RoundTripper
 
 	MinInterval  time.Duration // between two questions about one bill, at the least …
 	MaxInterval  time.Duration // … and about an old open one that nobody watches, at the most
@@ -94,6 +97,7 @@ type Engine struct {
 	cfg        Config
 	background background
 	watchers   watchers
+	posted     chan struct{} // a notification was stored: it is due
 }
 
 // New returns an engine. It starts nothing: see Run.
@@ -101,7 +105,7 @@ func New(cfg Config) *Engine {
 	for _, a := range cfg.Accounts {
 		a.Gateway = watch(a.Gateway)
 	}
-	return &Engine{cfg: cfg}
+	return &Engine{cfg: cfg, posted: make(chan struct{}, 1)}
 }
 
 // HandOver says how an order came.
@@ -111,6 +115,8 @@ type HandOver struct {
 	// Signed is set where At is the shop's word: then an order from before the
 	// current attempt's hand-over is stale.
 	Signed bool
+	// PayURL returns the address of the page of a new bill.
+	PayURL func(id string) string
 	// Idempotency is set where the shop sent an Idempotency-Key.
 	Idempotency *Idempotency
 }
@@ -168,6 +174,8 @@ type Refusal struct {
 
 // Error returns the code: words for people are the HTTP table's.
 func (r *Refusal) Error() string { return string(r.Code) }
+
+func isNotFound(err error) bool { return errors.Is(err, bill.ErrNotFound) }
 
 // Errors of the engine besides *Refusal, *bill.OrderError, bill.ErrNotFound
 // and bill.ErrUnavailable.

@@ -34,8 +34,14 @@ type counter struct {
 // at runs a test in a bubble whose clock moves only when everything waits.
 func at(t *testing.T, test func(t *testing.T, c *counter)) {
 	t.Helper()
+	atWith(t, func(*payment.Config) {}, test)
+}
+
+// atWith is at with a change to the configuration.
+func atWith(t *testing.T, change func(*payment.Config), test func(t *testing.T, c *counter)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCounter(t)
+		c := newCounter(t, change)
 		test(t, c)
 		if err := c.engine.Stop(t.Context()); err != nil {
 			t.Errorf("stop: %v", err)
@@ -46,7 +52,7 @@ func at(t *testing.T, test func(t *testing.T, c *counter)) {
 	})
 }
 
-func newCounter(t *testing.T) *counter {
+func newCounter(t *testing.T, change func(*payment.Config)) *counter {
 	g := newGateway()
 	account := &payment.Account{
 		Name: "default", Ledger: "ledger", AppKey: "app", Secrets: []string{"s"}, Location: time.UTC, Gateway: g,
@@ -54,12 +60,14 @@ func newCounter(t *testing.T) *counter {
 		StatusBatch: 50,
 	}
 	store := memory.New()
-	engine := payment.New(payment.Config{
+	cfg := payment.Config{
 		Accounts:    []*payment.Account{account},
 		Store:       func(context.Context) (bill.Store, func(), error) { return store, func() {}, nil },
 		MinInterval: 5 * time.Second, MaxInterval: 10 * time.Minute, UnknownAfter: 30 * time.Second, OpenTotal: 100,
 		Logger: zap.NewNop(), Now: time.Now, NewID: uuid.NewString, Rand: func(int64) int64 { return 0 },
-	})
+	}
+	change(&cfg)
+	engine := payment.New(cfg)
 	return &counter{
 		t: t, engine: engine, store: store, gateway: g, account: account,
 		scope: payment.Scope{Account: account, Shop: "default"},

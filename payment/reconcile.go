@@ -19,11 +19,15 @@ const (
 	sweepSize   = 100000      // bills made due at once when a gateway comes back
 )
 
-// Run asks after bills whose webhook has not come, for as long as ctx lives: a
-// lost webhook costs seconds, not a sale. One Run a store is enough; what it
+// Run asks after bills whose webhook has not come, and tells shops how their
+// orders end, for as long as ctx lives: a lost webhook costs seconds, not a
+// sale. One Run a store is enough; what it
 // has yet to do is stored with each bill, so that another one goes on where it
 // was.
 func (e *Engine) Run(ctx context.Context) {
+	var deliverer sync.WaitGroup
+	defer deliverer.Wait()
+	deliverer.Go(func() { e.deliver(ctx) })
 	tick := time.NewTicker(passEvery)
 	defer tick.Stop()
 	for {

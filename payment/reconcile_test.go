@@ -15,7 +15,13 @@ import (
 // reconciled is a counter with the workers running until the test ends.
 func reconciled(t *testing.T, test func(t *testing.T, c *counter)) {
 	t.Helper()
-	at(t, func(t *testing.T, c *counter) {
+	reconciledWith(t, func(*payment.Config) {}, test)
+}
+
+// reconciledWith is reconciled with a change to the configuration.
+func reconciledWith(t *testing.T, change func(*payment.Config), test func(t *testing.T, c *counter)) {
+	t.Helper()
+	atWith(t, change, func(t *testing.T, c *counter) {
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {

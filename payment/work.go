@@ -71,6 +71,7 @@ func (w *work) record(id string, e bill.Event) (bill.Step, error) {
 		}
 		if err == nil {
 			w.tell(step)
+			w.engine.announce(change)
 			w.engine.cancelSiblings(w.account, change.Bills[1:])
 			return step, nil
 		}
@@ -109,6 +110,11 @@ func (w *work) change(before bill.Bill, step *bill.Step) (bill.Change, error) {
 		record, _ = record.With(step.Bill)
 		record.Revision++
 		change.Order = &record
+		if kind := step.Bill.NotificationType(); kind != "" {
+			if err := w.tellShop(&change, step.Bill, kind, record, nil); err != nil {
+				return bill.Change{}, err
+			}
+		}
 	}
 	own := bill.BillChange{Bill: step.Bill}
 	if step.Record {
@@ -116,6 +122,17 @@ func (w *work) change(before bill.Bill, step *bill.Step) (bill.Change, error) {
 	}
 	change.Bills = append([]bill.BillChange{own}, change.Bills...)
 	return change, nil
+}
+
+// announce wakes the deliverer where a change brought it work.
+func (e *Engine) announce(change bill.Change) {
+	if len(change.Notifications) == 0 {
+		return
+	}
+	select {
+	case e.posted <- struct{}{}:
+	default: // it has been told already
+	}
 }
 
 // siblings asks for the end of every other open attempt of a paid order, and

@@ -1,0 +1,272 @@
+package payment
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	"go.uber.org/zap"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+)
+
+// How a notification is delivered. A URL that does not answer 2xx is tried
+// again after growing waits, the last of them over and over, until it is given
+// up.
+const (
+	deliverEvery   = time.Second // between two looks at what is due
+	deliverBatch   = 500         // looked at at once
+	deliverTimeout = 15 * time.Second
+	deliverPerURL  = 8 // at once, so that a slow URL holds up no other
+	deliverFor     = 3 * 24 * time.Hour
+	longestRetry   = 24 * time.Hour // what a Retry-After may ask for
+	busyWait       = 5 * time.Second
+)
+
+var deliverWaits = []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour, 4 * time.Hour}
+
+// deliverer sends what is due to the shops' URLs. All it knows besides what is
+// stored is which deliveries are under way: one at a time for each URL and
+// order, a few for each URL.
+type deliverer struct {
+	engine *Engine
+	client *http.Client
+
+	mu       sync.Mutex
+	byURL    map[string]int
+	underWay map[delivery]bool
+	running  sync.WaitGroup
+}
+
+// delivery is what must not overtake itself.
+type delivery struct {
+	url   string
+	order bill.OrderKey
+}
+
+// deliver runs until ctx ends, and then waits for what it has begun.
+func (e *Engine) deliver(ctx context.Context) {
+	d := &deliverer{
+		engine: e, byURL: make(map[string]int), underWay: make(map[delivery]bool),
+		client: &http.Client{
+			Transport:     e.cfg.NotifyTransport,
+			Timeout:       deliverTimeout,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+	if d.client.Transport == nil {
+		d.client.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, MaxConnsPerHost: deliverPerURL, IdleConnTimeout: time.Minute}
+	}
+	defer d.client.CloseIdleConnections()
+	defer d.running.Wait()
+	tick := time.NewTicker(deliverEvery)
+	defer tick.Stop()
+	for {
+		if err := d.pass(ctx); err != nil && ctx.Err() == nil {
+			e.cfg.Logger.Warn("notifications put off", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-e.posted:
+		}
+	}
+}
+
+// pass begins the deliveries that are due. Each has a lease of the store of its
+// own.
+func (d *deliverer) pass(ctx context.Context) error {
+	store, release, err := d.engine.cfg.Store(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	ids, err := store.DueNotifications(ctx, d.engine.now(), deliverBatch)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		n, err := store.Notification(ctx, id)
+		if err != nil && !isNotFound(err) {
+			return err
+		}
+		if err != nil || n.State != bill.Pending {
+			continue
+		}
+		switch d.begin(n) {
+		case begun:
+			d.running.Go(func() { d.one(ctx, n) })
+		case urlIsBusy:
+			n.Due = d.engine.now().Add(busyWait) // so that others are seen behind it
+			d.keep(ctx, store, n)
+		case alreadyUnderWay:
+		}
+	}
+	return nil
+}
+
+type beginning int
+
+const (
+	begun beginning = iota
+	urlIsBusy
+	alreadyUnderWay
+)
+
+func (d *deliverer) begin(n bill.Notification) beginning {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	key := delivery{n.URL, n.OrderKey()}
+	switch {
+	case d.underWay[key]:
+		return alreadyUnderWay
+	case d.byURL[n.URL] >= deliverPerURL:
+		return urlIsBusy
+	}
+	d.underWay[key] = true
+	d.byURL[n.URL]++
+	return begun
+}
+
+func (d *deliverer) end(n bill.Notification) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.underWay, delivery{n.URL, n.OrderKey()})
+	if d.byURL[n.URL]--; d.byURL[n.URL] == 0 {
+		delete(d.byURL, n.URL)
+	}
+}
+
+// one tries to deliver n and stores how that went. What was superseded in the
+// meantime stays so: its revision has moved.
+func (d *deliverer) one(ctx context.Context, n bill.Notification) {
+	defer d.end(n)
+	again, err := d.post(ctx, n)
+	if ctx.Err() != nil && err != nil {
+		return // the next configuration's workers try it: it is still due
+	}
+	now := d.engine.now()
+	n.Tries++
+	n.TriedAt = now
+	switch {
+	case err == nil:
+		n.State, n.Due, n.LastError = bill.Delivered, time.Time{}, ""
+	case now.Sub(n.CreatedAt) >= deliverFor:
+		n.State, n.Due, n.LastError = bill.Dead, time.Time{}, cut(err.Error())
+		d.engine.cfg.Logger.Error("notification given up", zap.String("notification", n.ID), zap.String("bill", n.Bill), zap.Error(err))
+	default:
+		n.Due, n.LastError = now.Add(d.engine.retryAfter(n.Tries, again)), cut(err.Error())
+		d.engine.cfg.Logger.Warn("notification not taken", zap.String("notification", n.ID), zap.String("bill", n.Bill), zap.Int("tries", n.Tries), zap.Error(err))
+	}
+	lasting := context.WithoutCancel(ctx)
+	store, release, err := d.engine.cfg.Store(lasting)
+	if err != nil {
+		return // at least once: it is still due
+	}
+	defer release()
+	d.keep(lasting, store, n)
+}
+
+// retryAfter is the wait after so many tries, lengthened by some jitter, and by
+// what the URL asked for.
+func (e *Engine) retryAfter(tries int, asked time.Duration) time.Duration {
+	wait := deliverWaits[min(tries, len(deliverWaits))-1]
+	wait += time.Duration(e.cfg.Rand(int64(wait)/jitter + 1))
+	return max(wait, min(asked, longestRetry))
+}
+
+func (d *deliverer) keep(ctx context.Context, store bill.Store, n bill.Notification) {
+	n.Revision++
+	err := store.Commit(ctx, bill.Change{Notifications: []bill.Notification{n}})
+	if err != nil && !errors.Is(err, bill.ErrConflict) {
+		d.engine.cfg.Logger.Warn("store notification", zap.String("notification", n.ID), zap.Error(err))
+	}
+}
+
+// post sends n once. A nil error is a 2xx; again is what a Retry-After asks for.
+func (d *deliverer) post(ctx context.Context, n bill.Notification) (again time.Duration, err error) {
+	secrets, ok := d.engine.secretsOf(n)
+	if !ok {
+		return 0, errors.New("its URL is not configured any more")
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.URL, bytes.NewReader([]byte(n.Payload)))
+	if err != nil {
+		return 0, err
+	}
+	now := d.engine.now()
+	signatures, err := signAll(secrets, n, now)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "caddy-qlink")
+	req.Header.Set(standardwebhooks.HeaderWebhookID, n.ID)
+	req.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
+	req.Header.Set(standardwebhooks.HeaderWebhookSignature, signatures)
+	resp, err := d.client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	_, _ = io.CopyN(io.Discard, resp.Body, maxReply) // so that the connection can be used again
+	if resp.StatusCode < http.StatusOK || resp.StatusCode >= http.StatusMultipleChoices {
+		return retryAfterOf(resp, now), fmt.Errorf("answered %s", resp.Status)
+	}
+	return 0, nil
+}
+
+// maxReply is what is read of a shop's reply, in bytes; nobody looks at it.
+const maxReply = 64 << 10
+
+// secretsOf returns the keys of the target that n was made for.
+func (e *Engine) secretsOf(n bill.Notification) ([][]byte, bool) {
+	if e.cfg.Notify == nil {
+		return nil, false
+	}
+	for _, target := range e.cfg.Notify(n.Account, n.Shop) {
+		if target.URL == n.URL {
+			return target.Secrets, true
+		}
+	}
+	return nil, false
+}
+
+// signAll signs with every key, space between, as Standard Webhooks has it for
+// keys that are being rotated.
+func signAll(secrets [][]byte, n bill.Notification, at time.Time) (string, error) {
+	signatures := make([]string, 0, len(secrets))
+	for _, secret := range secrets {
+		hook, err := standardwebhooks.NewWebhookRaw(secret)
+		if err != nil {
+			return "", err
+		}
+		signature, err := hook.Sign(n.ID, at, []byte(n.Payload))
+		if err != nil {
+			return "", err
+		}
+		signatures = append(signatures, signature)
+	}
+	return strings.Join(signatures, " "), nil
+}
+
+// retryAfterOf reads a Retry-After in either of its forms (RFC 9110, section
+// 10.2.3).
+func retryAfterOf(resp *http.Response, now time.Time) time.Duration {
+	value := resp.Header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second //nolint:gosec // 31 bits fit
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(at.Sub(now), 0)
+	}
+	return 0
+}
