@@ -32,11 +32,12 @@ func (s *store) Commit(ctx context.Context, c bill.Change) error {
 // sealedChange is a change with its records encoded, in the caller's time
 // instead of the committer's, and without any of the caller's memory.
 type sealedChange struct {
-	store  *store
-	order  *sealedOrder
-	bills  []sealedBill
-	orphan *write
-	rest   []write
+	store         *store
+	order         *sealedOrder
+	bills         []sealedBill
+	notifications []sealedNotification
+	orphan        *write
+	rest          []write
 }
 
 type sealedOrder struct {
@@ -65,6 +66,13 @@ func (s *store) seal(c bill.Change) (*sealedChange, error) {
 			return nil, fmt.Errorf("bill %.80q: %w", change.Bill.ID, err)
 		}
 		sealed.bills = append(sealed.bills, b)
+	}
+	for _, given := range c.Notifications {
+		n, err := sealNotification(given)
+		if err != nil {
+			return nil, fmt.Errorf("notification %.80q: %w", given.ID, err)
+		}
+		sealed.notifications = append(sealed.notifications, n)
 	}
 	if c.Orphan != nil {
 		w, err := sealedWrite(orphanKey(c.Orphan.Ledger, c.Orphan.ID), c.Orphan)
@@ -137,6 +145,9 @@ func (c *sealedChange) prepare(txn *badgerdb.Txn) (writeSet, error) {
 			return writeSet{}, err
 		}
 		effects = append(effects, effect)
+	}
+	if err := c.prepareNotifications(txn, &set); err != nil {
+		return writeSet{}, err
 	}
 	if err := c.prepareOrphan(txn, &set); err != nil {
 		return writeSet{}, err

@@ -12,28 +12,35 @@ import (
 // unambiguously (appendText), x without brackets runs to the key's end, and
 // numbers are big-endian, so that the order of keys is the order of values.
 //
-//	b id                            a bill
-//	d id                            what the shop handed over with it
-//	h (id) revision index           an event: its place among those of one write
-//	o (ledger) (shop) orderCode     an order's record
-//	i key                           an answer under an Idempotency-Key; Badger drops it some time after it expired
-//	x (ledger) id                   an orphan
+//	b id                                a bill
+//	d id                                what the shop handed over with it
+//	h (id) revision index               an event: its place among those of one write
+//	o (ledger) (shop) orderCode         an order's record
+//	i key                               an answer under an Idempotency-Key; Badger drops it some time after it expired
+//	x (ledger) id                       an orphan
+//	p id                                a notification
+//	w (url) (ledger) (shop) orderCode   the id of the notification to a URL about an order that is pending
 //
-// and the indexes, empty records that stand and fall with the bill:
+// and the indexes, empty records that stand and fall with the bill or the
+// notification:
 //
-//	c ^createdAt id                 all bills, newest first
-//	n id                            bills that have not ended
-//	u due id                        bills that want to be asked after, the longest due first
+//	c ^createdAt id                     all bills, newest first
+//	n id                                bills that have not ended
+//	u due id                            bills that want to be asked after, the longest due first
+//	t due id                            notifications that want to be delivered, the longest due first
 const (
-	kindBill        = 'b'
-	kindDetails     = 'd'
-	kindEvent       = 'h'
-	kindOrder       = 'o'
-	kindIdempotency = 'i'
-	kindOrphan      = 'x'
-	kindCreated     = 'c'
-	kindOpen        = 'n'
-	kindDue         = 'u'
+	kindBill            = 'b'
+	kindDetails         = 'd'
+	kindEvent           = 'h'
+	kindOrder           = 'o'
+	kindIdempotency     = 'i'
+	kindOrphan          = 'x'
+	kindNotification    = 'p'
+	kindPending         = 'w'
+	kindCreated         = 'c'
+	kindOpen            = 'n'
+	kindDue             = 'u'
+	kindNotificationDue = 't'
 )
 
 // textKey is the key of a record that has one text for a name.
@@ -42,7 +49,17 @@ func textKey(kind byte, text string) []byte {
 }
 
 func orderKey(k bill.OrderKey) []byte {
-	key := appendText([]byte{kindOrder}, k.Ledger)
+	return appendOrder([]byte{kindOrder}, k)
+}
+
+// pendingKey is the place of the one notification to url about the order that
+// may be pending.
+func pendingKey(url string, k bill.OrderKey) []byte {
+	return appendOrder(appendText([]byte{kindPending}, url), k)
+}
+
+func appendOrder(key []byte, k bill.OrderKey) []byte {
+	key = appendText(key, k.Ledger)
 	return append(appendText(key, k.Shop), k.OrderCode...)
 }
 
@@ -67,9 +84,18 @@ func indexKeys(b bill.Bill) [][]byte {
 		keys = append(keys, textKey(kindOpen, b.ID))
 	}
 	if !b.Due.IsZero() {
-		keys = append(keys, dueKey(b.Due, b.ID))
+		keys = append(keys, dueKey(kindDue, b.Due, b.ID))
 	}
 	return keys
+}
+
+// notificationIndexKeys are the index entries that a notification has in its
+// present state.
+func notificationIndexKeys(n bill.Notification) [][]byte {
+	if n.Due.IsZero() {
+		return nil
+	}
+	return [][]byte{dueKey(kindNotificationDue, n.Due, n.ID)}
 }
 
 func createdKey(at time.Time, id string) []byte {
@@ -80,8 +106,9 @@ func createdKey(at time.Time, id string) []byte {
 	return append(key, id...)
 }
 
-func dueKey(at time.Time, id string) []byte {
-	return append(appendTime([]byte{kindDue}, at), id...)
+// dueKey is the entry of an id in one of the indexes of due times.
+func dueKey(kind byte, at time.Time, id string) []byte {
+	return append(appendTime([]byte{kind}, at), id...)
 }
 
 // timeEnd is where a time ends in the keys of createdKey and dueKey.

@@ -15,6 +15,10 @@ import (
 // parts makes texts that are apt to run into each other.
 var parts = rapid.StringOfN(rapid.SampledFrom([]rune{0, 1, 'a', 'b', '\uffff'}), 0, 4, -1)
 
+var orders = rapid.Custom(func(t *rapid.T) bill.OrderKey {
+	return bill.OrderKey{Ledger: parts.Draw(t, "ledger"), Shop: parts.Draw(t, "shop"), OrderCode: parts.Draw(t, "code")}
+})
+
 func TestTextsInKeysSortAsTextsAndEndUnambiguously(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := parts.Draw(t, "a"), parts.Draw(t, "b")
@@ -30,13 +34,22 @@ func TestTextsInKeysSortAsTextsAndEndUnambiguously(t *testing.T) {
 
 // story 36
 func TestNoTwoOrdersShareAKey(t *testing.T) {
-	orders := rapid.Custom(func(t *rapid.T) bill.OrderKey {
-		return bill.OrderKey{Ledger: parts.Draw(t, "ledger"), Shop: parts.Draw(t, "shop"), OrderCode: parts.Draw(t, "code")}
-	})
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := orders.Draw(t, "a"), orders.Draw(t, "b")
 		if (a == b) != bytes.Equal(orderKey(a), orderKey(b)) {
 			t.Fatalf("%q and %q", orderKey(a), orderKey(b))
+		}
+	})
+}
+
+// story 36
+func TestNoTwoOrdersOrURLsShareThePlaceOfThePending(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		urlA, urlB := parts.Draw(t, "url a"), parts.Draw(t, "url b")
+		a, b := orders.Draw(t, "a"), orders.Draw(t, "b")
+		keyA, keyB := pendingKey(urlA, a), pendingKey(urlB, b)
+		if (urlA == urlB && a == b) != bytes.Equal(keyA, keyB) {
+			t.Fatalf("%q and %q", keyA, keyB)
 		}
 	})
 }
@@ -47,14 +60,14 @@ func TestIndexesSortByTime(t *testing.T) {
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := times.Draw(t, "a"), times.Draw(t, "b")
-		if got, want := bytes.Compare(dueKey(a, "x"), dueKey(b, "x")), a.Compare(b); got != want {
+		if got, want := bytes.Compare(dueKey(kindDue, a, "x"), dueKey(kindDue, b, "x")), a.Compare(b); got != want {
 			t.Fatalf("due %v and %v: %d, want %d", a, b, got, want)
 		}
 		if got, want := bytes.Compare(createdKey(a, "x"), createdKey(b, "x")), -a.Compare(b); got != want {
 			t.Fatalf("created %v and %v: %d, want %d", a, b, got, want)
 		}
 		id := parts.Draw(t, "id")
-		if got, err := idOf(dueKey(a, id)); err != nil || got != id {
+		if got, err := idOf(dueKey(kindDue, a, id)); err != nil || got != id {
 			t.Fatalf("id %q came back as %q, %v", id, got, err)
 		}
 	})

@@ -148,10 +148,19 @@ func (s *store) Orphans(ctx context.Context, after string, limit int) (page []bi
 }
 
 // Due walks the index of due times; bills that are not due cost nothing.
-func (s *store) Due(ctx context.Context, until time.Time, limit int) (ids []string, err error) {
-	end := dueKey(until, "")
+func (s *store) Due(ctx context.Context, until time.Time, limit int) ([]string, error) {
+	return s.due(ctx, kindDue, until, limit)
+}
+
+// DueNotifications does the same in an index of its own.
+func (s *store) DueNotifications(ctx context.Context, until time.Time, limit int) ([]string, error) {
+	return s.due(ctx, kindNotificationDue, until, limit)
+}
+
+func (s *store) due(ctx context.Context, kind byte, until time.Time, limit int) (ids []string, err error) {
+	end := dueKey(kind, until, "")
 	err = s.view(ctx, func(txn *badgerdb.Txn) error {
-		it := iterate(txn, []byte{kindDue})
+		it := iterate(txn, []byte{kind})
 		defer it.Close()
 		for it.Rewind(); it.Valid() && len(ids) < limit; it.Next() {
 			key := it.Item().Key()

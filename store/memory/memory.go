@@ -2,7 +2,7 @@
 // bill.Store promises, except durability, with maps under one lock. It is the
 // guest module qlink.stores.memory, for tests and try-outs.
 //
-// It never touches a disk, and its scans and listings go through all bills.
+// It never touches a disk, and its scans and listings go through all records.
 // The engine calls it, and tests that need a store.
 package memory
 
@@ -28,6 +28,8 @@ type store struct {
 	orders  map[bill.OrderKey]bill.OrderRecord
 	answers map[string]bill.Idempotency
 	orphans map[orphanKey]bill.Orphan
+	outbox  map[string]bill.Notification
+	pending map[pendingKey]string // ids
 	hub     watch.Hub
 }
 
@@ -40,6 +42,8 @@ func New() bill.Store {
 		orders:  make(map[bill.OrderKey]bill.OrderRecord),
 		answers: make(map[string]bill.Idempotency),
 		orphans: make(map[orphanKey]bill.Orphan),
+		outbox:  make(map[string]bill.Notification),
+		pending: make(map[pendingKey]string),
 	}
 }
 
@@ -102,7 +106,7 @@ func (s *store) expected(c bill.Change) bool {
 		}
 		seen[id] = true
 	}
-	return true
+	return s.expectedNotifications(c.Notifications)
 }
 
 func (s *store) write(c bill.Change) {
@@ -120,6 +124,9 @@ func (s *store) write(c bill.Change) {
 	}
 	for _, change := range c.Bills {
 		s.writeBill(change)
+	}
+	for _, n := range c.Notifications {
+		s.writeNotification(n)
 	}
 }
 

@@ -98,25 +98,27 @@ func (s *store) Orphans(ctx context.Context, cursor string, limit int) (page []b
 
 // Due sorts all bills that are due.
 func (s *store) Due(ctx context.Context, until time.Time, limit int) ([]string, error) {
+	return due(ctx, s, s.bills, func(b bill.Bill) time.Time { return b.Due }, until, limit)
+}
+
+// due returns the ids of at most limit records that are due, the longest due
+// first.
+func due[V any](ctx context.Context, s *store, records map[string]V, dueAt func(V) time.Time, until time.Time, limit int) ([]string, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if err := s.usable(ctx); err != nil {
 		return nil, err
 	}
-	var due []bill.Bill
-	for _, b := range s.bills {
-		if !b.Due.IsZero() && !b.Due.After(until) {
-			due = append(due, b)
+	var ids []string
+	for id, record := range records {
+		if at := dueAt(record); !at.IsZero() && !at.After(until) {
+			ids = append(ids, id)
 		}
 	}
-	slices.SortFunc(due, func(a, b bill.Bill) int {
-		return cmp.Or(a.Due.Compare(b.Due), strings.Compare(a.ID, b.ID))
+	slices.SortFunc(ids, func(a, b string) int {
+		return cmp.Or(dueAt(records[a]).Compare(dueAt(records[b])), strings.Compare(a, b))
 	})
-	var ids []string
-	for _, b := range due[:min(max(limit, 0), len(due))] {
-		ids = append(ids, b.ID)
-	}
-	return ids, nil
+	return ids[:min(max(limit, 0), len(ids))], nil
 }
 
 // OpenBills counts the bills that have not ended.

@@ -17,23 +17,31 @@ var closingTests = []test{
 
 // calls are all methods that can fail.
 func calls(store bill.Store) map[string]func(context.Context) error {
-	b := sample("a")
+	b, n := sample("a"), news("n", sample("a"))
 	return map[string]func(context.Context) error{
-		"Commit":     func(ctx context.Context) error { return store.Commit(ctx, only(sample("new"))) },
-		"Bill":       func(ctx context.Context) error { _, err := store.Bill(ctx, b.ID); return err },
-		"Details":    func(ctx context.Context) error { _, err := store.Details(ctx, b.ID); return err },
-		"Order":      func(ctx context.Context) error { _, err := store.Order(ctx, b.OrderKey()); return err },
-		"History":    func(ctx context.Context) error { _, err := store.History(ctx, b.ID); return err },
-		"Idempotent": func(ctx context.Context) error { _, err := store.Idempotent(ctx, "k", noon); return err },
-		"List":       func(ctx context.Context) error { _, _, err := store.List(ctx, bill.Query{Limit: 1}); return err },
-		"Orphans":    func(ctx context.Context) error { _, _, err := store.Orphans(ctx, "", 1); return err },
-		"Due":        func(ctx context.Context) error { _, err := store.Due(ctx, noon, 1); return err },
-		"OpenBills":  func(ctx context.Context) error { _, err := store.OpenBills(ctx); return err },
+		"Commit":       func(ctx context.Context) error { return store.Commit(ctx, only(sample("new"))) },
+		"Bill":         func(ctx context.Context) error { _, err := store.Bill(ctx, b.ID); return err },
+		"Details":      func(ctx context.Context) error { _, err := store.Details(ctx, b.ID); return err },
+		"Order":        func(ctx context.Context) error { _, err := store.Order(ctx, b.OrderKey()); return err },
+		"History":      func(ctx context.Context) error { _, err := store.History(ctx, b.ID); return err },
+		"Idempotent":   func(ctx context.Context) error { _, err := store.Idempotent(ctx, "k", noon); return err },
+		"List":         func(ctx context.Context) error { _, _, err := store.List(ctx, bill.Query{Limit: 1}); return err },
+		"Orphans":      func(ctx context.Context) error { _, _, err := store.Orphans(ctx, "", 1); return err },
+		"Due":          func(ctx context.Context) error { _, err := store.Due(ctx, noon, 1); return err },
+		"Notification": func(ctx context.Context) error { _, err := store.Notification(ctx, n.ID); return err },
+		"PendingNotification": func(ctx context.Context) error {
+			_, err := store.PendingNotification(ctx, n.URL, n.OrderKey())
+			return err
+		},
+		"DueNotifications": func(ctx context.Context) error { _, err := store.DueNotifications(ctx, noon, 1); return err },
+		"OpenBills":        func(ctx context.Context) error { _, err := store.OpenBills(ctx); return err },
 	}
 }
 
 func aClosedStoreIsUnavailable(t *testing.T, store bill.Store) {
-	commit(t, store, only(sample("a")))
+	c := only(sample("a"))
+	c.Notifications = []bill.Notification{news("n", sample("a"))}
+	commit(t, store, c)
 	if err := store.Close(); err != nil {
 		t.Fatalf("Close: %v", err)
 	}

@@ -38,6 +38,7 @@ func aChangeWithOneWrongRevisionWritesNothing(t *testing.T, store bill.Store) {
 	c.Order = &bill.OrderRecord{Key: fresh.OrderKey(), Revision: 1}
 	c.Idempotency = &bill.Idempotency{Key: "k", Bill: "fresh", ExpiresAt: noon}
 	c.Orphan = &bill.Orphan{Ledger: "ledger", ID: "x", At: noon}
+	c.Notifications = []bill.Notification{news("fresh", fresh)}
 	wantConflict(t, store, c)
 
 	wantConflict(t, store, only(changed, sample("held")))
@@ -64,6 +65,9 @@ func wantNothingElse(t *testing.T, store bill.Store, b bill.Bill) {
 	if _, err := store.Idempotent(t.Context(), "k", noon.AddDate(-1, 0, 0)); !errors.Is(err, bill.ErrNotFound) {
 		t.Errorf("Idempotent: %v", err)
 	}
+	wantNoNotification(t, store, b.ID)
+	wantNonePending(t, store, news(b.ID, b))
+	wantToTell(t, store, noon.AddDate(1, 0, 0))
 	if orphans, _, err := store.Orphans(t.Context(), "", 10); err != nil || len(orphans) > 0 {
 		t.Errorf("Orphans: %v, %v", orphans, err)
 	}
@@ -112,7 +116,7 @@ func aBillTwiceInOneChangeIsAConflict(t *testing.T, store bill.Store) {
 func ofManyCommitsOfOneRevisionExactlyOneWins(t *testing.T, store bill.Store) {
 	b := sample("a")
 	commit(t, store, only(b))
-	outcomes := race(t, store, 32, func(i int) bill.Change {
+	outcomes := race(t, store, func(i int) bill.Change {
 		next := moved(b)
 		next.BillCode = fmt.Sprint(i)
 		return only(next)
@@ -131,7 +135,7 @@ func ofManyFirstAttemptsOfAnOrderExactlyOneWins(t *testing.T, store bill.Store) 
 		b.OrderCode = key.OrderCode
 		return b
 	}
-	outcomes := race(t, store, 32, func(i int) bill.Change {
+	outcomes := race(t, store, func(i int) bill.Change {
 		c := only(attempt(i))
 		record, _ := bill.OrderRecord{Key: key, Revision: 1}.With(attempt(i))
 		c.Order = &record
@@ -148,9 +152,10 @@ func ofManyFirstAttemptsOfAnOrderExactlyOneWins(t *testing.T, store bill.Store) 
 	wantSame(t, []string{attempt(winner).ID}, pages(t, store, bill.Query{Limit: 100}))
 }
 
-// race commits n changes at once and returns the errors.
-func race(t *testing.T, store bill.Store, n int, change func(i int) bill.Change) []error {
+// race commits many changes at once and returns the errors.
+func race(t *testing.T, store bill.Store, change func(i int) bill.Change) []error {
 	t.Helper()
+	const n = 32
 	outcomes := make([]error, n)
 	start := make(chan struct{})
 	var tasks sync.WaitGroup

@@ -8,7 +8,10 @@ import (
 	"github.com/caddy-qlink/caddy-qlink/bill"
 )
 
-// lasting writes a bill in two changes, with all that goes along.
+// lasting writes a bill in two changes, with all that goes along. The first
+// tells the shop, the second supersedes that.
+//
+// story 15
 func lasting(t *testing.T, store bill.Store, id string) bill.Bill {
 	t.Helper()
 	b := sample(id)
@@ -18,10 +21,13 @@ func lasting(t *testing.T, store bill.Store, id string) bill.Bill {
 	c.Order = &bill.OrderRecord{Key: b.OrderKey(), Revision: 1, Attempts: []bill.Attempt{{ID: id}}}
 	c.Idempotency = &bill.Idempotency{Key: id, Bill: id, ExpiresAt: noon.AddDate(1, 0, 0)}
 	c.Orphan = &bill.Orphan{Ledger: "l", ID: id, At: noon}
+	c.Notifications = []bill.Notification{news("old-"+id, b)}
 	commit(t, store, c)
 	b = moved(b)
 	b.Due = noon.Add(time.Hour)
-	commit(t, store, only(b))
+	c = only(b)
+	c.Notifications = []bill.Notification{became(news("old-"+id, b), bill.Superseded), news(id, b)}
+	commit(t, store, c)
 	return b
 }
 
@@ -41,6 +47,9 @@ func wantLasting(t *testing.T, store bill.Store, b bill.Bill) {
 	if i, err := store.Idempotent(t.Context(), b.ID, noon); err != nil || i.Bill != b.ID {
 		t.Errorf("Idempotent: %v, %v", i, err)
 	}
+	wantNotification(t, store, became(news("old-"+b.ID, b), bill.Superseded))
+	wantNotification(t, store, news(b.ID, b))
+	wantPending(t, store, news(b.ID, b))
 }
 
 func wantAllLasting(t *testing.T, store bill.Store, bills []bill.Bill) {
@@ -53,6 +62,7 @@ func wantAllLasting(t *testing.T, store bill.Store, bills []bill.Bill) {
 	wantOpen(t, store, len(bills))
 	wantDue(t, store, noon)
 	wantDue(t, store, noon.Add(time.Hour), ids...)
+	wantToTell(t, store, noon, ids...)
 	wantSame(t, ids, pages(t, store, bill.Query{Limit: 100}))
 	if orphans, _, err := store.Orphans(t.Context(), "", 100); err != nil || len(orphans) != len(bills) {
 		t.Errorf("Orphans: %v, %v", orphans, err)

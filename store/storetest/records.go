@@ -37,6 +37,7 @@ func everyFieldComesBack(t *testing.T, store bill.Store) {
 	events := rapid.SliceOfN(generator[bill.Event](), 0, 3)
 	attempts := rapid.SliceOfN(generator[bill.Attempt](), 0, 3)
 	reports := generator[bill.Report]()
+	notifications := generator[bill.Notification]()
 	number := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		number++
@@ -44,11 +45,14 @@ func everyFieldComesBack(t *testing.T, store bill.Store) {
 		b.ID += "#" + strings.Repeat("I", number) // generated ids may repeat
 		b.OrderCode += b.ID
 		b.Revision = 1
+		n := notifications.Draw(rt, "notification")
+		n.ID, n.OrderCode, n.Revision = b.ID, b.OrderCode, 1
 		c := bill.Change{
-			Order:       &bill.OrderRecord{Key: b.OrderKey(), Revision: 1, Attempts: attempts.Draw(rt, "attempts")},
-			Bills:       []bill.BillChange{{Bill: b, Details: &d, Events: events.Draw(rt, "events")}},
-			Idempotency: &bill.Idempotency{Key: b.ID, Request: b.OrderCode, Bill: b.ID, ExpiresAt: noon},
-			Orphan:      &bill.Orphan{Ledger: b.Ledger, ID: b.ID, At: b.CreatedAt, Report: reports.Draw(rt, "report")},
+			Order:         &bill.OrderRecord{Key: b.OrderKey(), Revision: 1, Attempts: attempts.Draw(rt, "attempts")},
+			Bills:         []bill.BillChange{{Bill: b, Details: &d, Events: events.Draw(rt, "events")}},
+			Notifications: []bill.Notification{n},
+			Idempotency:   &bill.Idempotency{Key: b.ID, Request: b.OrderCode, Bill: b.ID, ExpiresAt: noon},
+			Orphan:        &bill.Orphan{Ledger: b.Ledger, ID: b.ID, At: b.CreatedAt, Report: reports.Draw(rt, "report")},
 		}
 		if err := store.Commit(t.Context(), c); err != nil {
 			rt.Fatalf("Commit: %v", err)
@@ -65,7 +69,8 @@ func wantWhole(rt *rapid.T, t *testing.T, store bill.Store, c bill.Change) {
 	history, err3 := store.History(t.Context(), id)
 	record, err4 := store.Order(t.Context(), c.Order.Key)
 	answer, err5 := store.Idempotent(t.Context(), id, noon.Add(-time.Second))
-	if err := errors.Join(err, err2, err3, err4, err5); err != nil {
+	notification, err6 := store.Notification(t.Context(), id)
+	if err := errors.Join(err, err2, err3, err4, err5, err6); err != nil {
 		rt.Fatalf("reading back: %v", err)
 	}
 	for i := range c.Bills[0].Events {
@@ -76,9 +81,11 @@ func wantWhole(rt *rapid.T, t *testing.T, store bill.Store, c bill.Change) {
 	wantSame(rt, c.Bills[0].Events, history)
 	wantSame(rt, *c.Order, record)
 	wantSame(rt, *c.Idempotency, answer)
+	wantSame(rt, c.Notifications[0], notification)
 	wantUTC(rt, reflect.ValueOf(b))
 	wantUTC(rt, reflect.ValueOf(history))
 	wantUTC(rt, reflect.ValueOf(answer))
+	wantUTC(rt, reflect.ValueOf(notification))
 }
 
 // wantUTC looks at every time in v.
