@@ -62,8 +62,10 @@ func TestReloadsUnderLoadLoseNothingAndLeaveNothingBehind(t *testing.T) {
 	if t.Failed() {
 		t.Log(w.log.tail())
 	}
-	if n := w.running("store/badger.(*committer)"); n > 1 {
-		t.Errorf("%d committers on one store", n)
+	for what, function := range map[string]string{"committers": "store/badger.(*committer)", "sets of workers": "payment.(*Engine).Run("} {
+		if n := w.running(function); n != 1 {
+			t.Errorf("%d %s on one store", n, what)
+		}
 	}
 }
 

@@ -263,10 +263,10 @@ func TestAfterThreeDaysANotificationIsDead(t *testing.T) {
 		if err := c.notify(b, "SUCCESS"); err != nil {
 			t.Fatal(err)
 		}
-		pass(4 * 24 * time.Hour)
+		pass(77 * time.Hour)
 		tries := len(shop.all())
 		shop.set(nil)
-		pass(10 * 24 * time.Hour)
+		pass(12 * time.Hour)
 		n, err := c.store.Notification(t.Context(), shop.all()[0].id)
 		if err != nil || n.State != bill.Dead || n.Tries != tries || len(shop.all()) != tries || tries < 15 {
 			t.Errorf("%s after %d tries, %d came, %v", n.State, n.Tries, len(shop.all()), err)
@@ -344,6 +344,16 @@ func TestADeadShopHoldsUpNeitherOtherOrdersNorOtherURLs(t *testing.T) {
 			if err := c.notify(b, "SUCCESS"); err != nil {
 				t.Fatal(err)
 			}
+		}
+		pass(10 * time.Second)
+		waiting := 0
+		for _, m := range shop.all() {
+			if m.url == deadURL {
+				waiting++
+			}
+		}
+		if waiting > 8 {
+			t.Errorf("%d deliveries wait for the dead one at once", waiting)
 		}
 		pass(2 * time.Minute)
 		taken := make(map[string]bool)
