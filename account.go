@@ -104,6 +104,10 @@ type Account struct {
 	// Default: 50.
 	StatusBatch string `json:"status_batch,omitempty"`
 
+	// Notify are the URLs that are told how this account's bills end, where the
+	// site names none, instead of those of the app. Default: the app's.
+	Notify []Notify `json:"notify,omitempty"`
+
 	// TransportRaw is Caddy's own HTTP transport, for TLS, a proxy and the like.
 	// Default: a plain one.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`

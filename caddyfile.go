@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/payment"
 )
 
 func init() {
@@ -93,7 +94,7 @@ func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 //			expire_after    <duration> [<pay_channel>...]  # default 24h; 0 is never; repeatable per channel
 //			unknown_bills   reject|accept          # default reject
 //			confirm_success on|off                 # default off; on: not yet
-//			notify          <url> {                # not yet
+//			notify          <url> {                # as below, for this account's bills
 //				...
 //			}
 //		}
@@ -111,9 +112,12 @@ func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 //			min_free_space  <size>                 # default 256MiB; 0 is no limit
 //		}
 //
-//		notify    <url> {                          # not yet
-//			...
+//		# who is told how bills end; repeatable; the most specific place wins: site, account, app
+//		notify <url> {
+//			secret <whsec_...> [<previous>...]     # whsec_ and base64; every one signs
+//			events <type>...                       # default: every type but bill.created
 //		}
+//
 //		retention <duration>                       # not yet
 //	}
 //
@@ -134,7 +138,9 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return unmarshalOnce(d, name, &a.Reconcile, reconcileOptions)
 		case "limits":
 			return unmarshalOnce(d, name, &a.Limits, limitsOptions, "open_per_client")
-		case "notify", "retention":
+		case "notify":
+			return unmarshalNotify(d, &a.Notify)
+		case "retention":
 			return d.WrapErr(unsupportedError(name))
 		default:
 			return unknownOption(d, "qlink", name)
@@ -204,7 +210,9 @@ func (a *Account) unmarshalBlock(d *caddyfile.Dispenser) error {
 			return a.unmarshalExpiry(d)
 		case "transport":
 			return a.unmarshalTransport(d)
-		case "offer", "notify":
+		case "notify":
+			return unmarshalNotify(d, &a.Notify)
+		case "offer":
 			return d.WrapErr(unsupportedError(name))
 		default:
 			return unknownOption(d, "account", name)
@@ -303,10 +311,13 @@ func (a *Account) unmarshalTransport(d *caddyfile.Dispenser) error {
 //			max_age <duration>                     # of a signature; default 5m
 //		}
 //
-//		retry  <duration>                          # not yet
-//		notify <url> {                             # not yet
-//			...
+//		# who is told how bills end, instead of those that account or app name; repeatable
+//		notify <url> {
+//			secret <whsec_...> [<previous>...]     # whsec_ and base64; every one signs
+//			events <type>...                       # default: every type but bill.created
 //		}
+//
+//		retry <duration>                           # not yet
 //		page {                                     # not yet
 //			...
 //		}
@@ -329,7 +340,9 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return h.unmarshalOrigins(d)
 		case "api":
 			return h.unmarshalAPI(d)
-		case "retry", "notify", "page":
+		case "notify":
+			return unmarshalNotify(d, &h.Notify)
+		case "retry", "page":
 			return d.WrapErr(unsupportedError(name))
 		default:
 			return unknownOption(d, "qlink", name)
@@ -404,6 +417,69 @@ func (h *Handler) unmarshalAPI(d *caddyfile.Dispenser) error {
 		err = d.Err("api needs a secret")
 	}
 	return err
+}
+
+// unmarshalNotify reads one notify of any of the three places.
+func unmarshalNotify(d *caddyfile.Dispenser, into *[]Notify) error {
+	args := d.RemainingArgs()
+	if len(args) != 1 || args[0] == "" {
+		return d.Err("notify wants exactly one URL")
+	}
+	n := Notify{URL: args[0]}
+	if !hasPlaceholder(n.URL) {
+		if _, err := notifyURL(n.URL); err != nil {
+			return d.Errf("notify: url: %w", err)
+		}
+	}
+	if slices.ContainsFunc(*into, func(o Notify) bool { return sameURL(o.URL, n.URL) }) {
+		return d.Errf("notify: %w", errSameURL)
+	}
+	err := parseBlock(d, "notify", &n, []option[Notify, payment.Target]{}, func(name string) error {
+		switch name {
+		case "secret":
+			return unmarshalKeys(d, name, &n.Secret)
+		case "events":
+			return unmarshalEvents(d, &n.Events)
+		default:
+			return unknownOption(d, "notify", name)
+		}
+	})
+	if err == nil && len(n.Secret) == 0 {
+		err = d.Err("notify needs a secret")
+	}
+	*into = append(*into, n)
+	return err
+}
+
+func unmarshalKeys(d *caddyfile.Dispenser, name string, into *[]string) error {
+	if err := unmarshalSecrets(d, name, into); err != nil {
+		return err
+	}
+	for i, secret := range *into {
+		if slices.Contains((*into)[:i], secret) {
+			return d.Errf("%s: the same secret is there twice", name)
+		}
+		if _, err := webhookKey(secret); err != nil && !hasPlaceholder(secret) {
+			return d.Errf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func unmarshalEvents(d *caddyfile.Dispenser, into *[]string) error {
+	if *into != nil {
+		return d.Err("events is set twice; put all types on one line")
+	}
+	if *into = d.RemainingArgs(); len(*into) == 0 {
+		return d.Err("events wants a type, such as bill.paid")
+	}
+	if slices.ContainsFunc(*into, hasPlaceholder) {
+		return nil
+	}
+	if err := checkEvents(*into); err != nil {
+		return d.Errf("events: %w", err)
+	}
+	return nil
 }
 
 // parseBlock reads the options of a block: the single-valued ones by their

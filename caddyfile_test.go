@@ -84,6 +84,7 @@ func FuzzAppGrammar(f *testing.F) {
 	f.Add("account {\n\tapp_key k\n\tapp_secret s p\n\tendpoint http://localhost/pay\n}")
 	f.Add("store badger {\n\tpath /x\n}\naccount {\n\ttransport http {\n\t\ttls\n\t}\n}\nlimits {\n\topen_total 5\n}")
 	f.Add("account a {\n\texpire_after 0 QRIS\n\theader A b\n\tapply_param source X\n}\nreconcile {\n\tmin_interval {env.X}\n}")
+	f.Add("account\nnotify https://a.example/n {\n\tsecret whsec_x {env.S}\n\tevents bill.paid\n}")
 	f.Fuzz(func(t *testing.T, body string) {
 		var a App
 		if a.UnmarshalCaddyfile(caddyfile.NewTestDispenser("qlink {\n"+body+"\n}")) != nil {
@@ -101,6 +102,7 @@ func FuzzAppGrammar(f *testing.F) {
 func FuzzHandlerGrammar(f *testing.F) {
 	f.Add("account a\nshop b\nprefix /pay/ments\ncheckout /a /b/*\nreturn_url /o/{order_code}?b={bill}")
 	f.Add("api {\n\tsecret s p\n\tmax_age 1m\n}\nallowed_origins https://a.example\npublic_url https://b.example/x")
+	f.Add("notify {env.U} {\n\tsecret {env.S} {env.T}\n}\nnotify http://localhost/ {\n\tsecret " + aKey + "\n}")
 	f.Fuzz(func(t *testing.T, body string) {
 		var h Handler
 		if h.UnmarshalCaddyfile(caddyfile.NewTestDispenser("qlink {\n"+body+"\n}")) != nil {

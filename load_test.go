@@ -1,6 +1,7 @@
 package caddyqlink
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -24,6 +25,14 @@ func validate(t *testing.T, config []byte) error {
 const sound = `{"apps":{
 	"qlink":{"store":{"module":"memory"},"accounts":{"default":{"endpoint":"http://localhost:9","app_key":"k","app_secret":["s"],"pay_account":"p"}}},
 	"http":{"servers":{"srv0":{"listen":[":0"],"routes":[{"handle":[{"handler":"qlink"}]}]}}}}}`
+
+// aKey is a secret for notifications, aTarget a URL that gets them.
+const (
+	aKey    = "whsec_a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="
+	aTarget = `{"url":"https://a.example/n","secret":["` + aKey + `"]}`
+)
+
+func notifyOf(entries string) string { return `"notify":[` + entries + `]` }
 
 func TestWhatCannotBeLoadedIsToldByAccountAndField(t *testing.T) {
 	t.Setenv("QLINK_TEST_EMPTY", "")
@@ -67,15 +76,27 @@ func TestWhatCannotBeLoadedIsToldByAccountAndField(t *testing.T) {
 		{handlerOf, handlerOf + `,"public_url":"shop"`, `public_url: is not an http or https URL`},
 		{handlerOf, handlerOf + `,"allowed_origins":["*"]`, `allowed_origins: "*" is not`},
 
-		{appOf, `"notify":[]`, `notify is not supported by this version yet`},
+		{appOf, notifyOf(`{}`), `qlink: notify 1: url: is missing`},
+		{appOf, notifyOf(`null`), `notify 1: url: is missing`},
+		{appOf, notifyOf(`{"url":"https://a.example/n"}`), `notify 1: secret: is missing`},
+		{appOf, notifyOf(`{"url":"https://a.example/n","secret":["{env.QLINK_TEST_EMPTY}"]}`), `notify 1: secret: evaluated placeholder {env.QLINK_TEST_EMPTY} is empty`},
+		{appOf, notifyOf(`{"url":"https://a.example/n","secret":["whsec_c2hvcnQ="]}`), `notify 1: secret: is not whsec_ and the base64 of 24 to 64 bytes`},
+		{appOf, notifyOf(`{"url":"https://a.example/n","secret":["` + aKey + `","` + aKey + `"]}`), `notify 1: secret: the same secret is there twice`},
+		{appOf, notifyOf(`{"url":"{env.QLINK_TEST_EMPTY}","secret":["` + aKey + `"]}`), `notify 1: url: evaluated placeholder {env.QLINK_TEST_EMPTY} is empty`},
+		{appOf, notifyOf(`{"url":"shop/n","secret":["` + aKey + `"]}`), `notify 1: url: is not an http or https URL`},
+		{appOf, notifyOf(`{"url":"https://u:p@a.example/n","secret":["` + aKey + `"]}`), `notify 1: url: must not hold a user`},
+		{appOf, notifyOf(`{"url":"https://a.example/n","secret":["` + aKey + `"],"events":["bill.lost"]}`), `notify 1: events: "bill.lost" is none of`},
+		{appOf, notifyOf(`{"url":"https://a.example/n","secret":["` + aKey + `"],"event":["bill.paid"]}`), `unknown field "event"`},
+		{appOf, notifyOf(aTarget + `,` + aTarget), `notify 2: url: another notify here has the same`},
+		{accountOf, accountOf + `,` + notifyOf(aTarget+`,{}`), `account "default": notify 2: url: is missing`},
+		{handlerOf, handlerOf + `,` + notifyOf(aTarget+`,{"url":"https://b.example/"}`), `notify 2: secret: is missing`},
+
 		{appOf, `"retention":"30d"`, `retention is not supported by this version yet`},
 		{appOf, `"reconcile":{"min_interval":"10s","max_interval":"5s"}`, `reconcile: max_interval (5s) is less than min_interval (10s)`},
 		{appOf, `"limits":{"open_per_client":"5"}`, `limits: open_per_client is not supported by this version yet`},
 		{accountOf, accountOf + `,"offer":["ONLINE/QRIS"]`, `account "default": offer is not supported by this version yet`},
-		{accountOf, accountOf + `,"notify":[]`, `account "default": notify is not supported by this version yet`},
 		{accountOf, accountOf + `,"confirm_success":"on"`, `account "default": confirm_success: on is not supported by this version yet`},
 		{handlerOf, handlerOf + `,"retry":"10m"`, `retry is not supported by this version yet`},
-		{handlerOf, handlerOf + `,"notify":[]`, `notify is not supported by this version yet`},
 		{handlerOf, handlerOf + `,"page":{}`, `page is not supported by this version yet`},
 	}
 	if err := validate(t, []byte(sound)); err != nil {
@@ -110,6 +131,9 @@ func TestEveryOptionOfTheFixturesLoads(t *testing.T) {
 		t.Setenv(name, "value-of-"+name)
 	}
 	t.Setenv("CHECKOUT", "/other/checkout")
+	t.Setenv("NOTIFY", aKey)
+	t.Setenv("NOTIFY_BEFORE", keyOf("the secret of before, still good"))
+	t.Setenv("EVENT", "bill.paid")
 	t.Setenv("WHICH", "test")
 	t.Setenv("T", "3s")
 	t.Setenv("N", "7")
@@ -134,7 +158,15 @@ func TestEveryOptionOfTheFixturesLoads(t *testing.T) {
 }
 
 // canaries are resolved values that must be seen nowhere.
-var canaries = []string{"canary-in-a-variable", "canary-in-a-file", "canary-of-before", "canary-of-the-api", "canary-in-a-header"}
+var canaries = []string{
+	"canary-in-a-variable", "canary-in-a-file", "canary-of-before", "canary-of-the-api", "canary-in-a-header",
+	canaryKey, strings.TrimPrefix(canaryKey, "whsec_"), "canary-of-a-password", "canary-of-another-kind",
+}
+
+// canaryKey signs notifications.
+var canaryKey = keyOf("canary-in-a-key-of-notifications")
+
+func keyOf(key string) string { return "whsec_" + base64.StdEncoding.EncodeToString([]byte(key)) }
 
 func TestSecretsBehindPlaceholdersAreToldNowhere(t *testing.T) {
 	dir := t.TempDir()
@@ -146,6 +178,7 @@ func TestSecretsBehindPlaceholdersAreToldNowhere(t *testing.T) {
 	t.Setenv("QLINK_TEST_BEFORE", "canary-of-before")
 	t.Setenv("QLINK_TEST_API", "canary-of-the-api")
 	t.Setenv("QLINK_TEST_HEADER", "canary-in-a-header")
+	t.Setenv("QLINK_TEST_NOTIFY", canaryKey)
 	text := caddyfileOf(`store memory
 		account {
 			endpoint http://127.0.0.1:9/pay
@@ -154,7 +187,13 @@ func TestSecretsBehindPlaceholdersAreToldNowhere(t *testing.T) {
 			app_secret {env.QLINK_TEST_SECRET} {file.`+file+`} {env.QLINK_TEST_BEFORE}
 			pay_account acc
 			header X-Token {env.QLINK_TEST_HEADER}
+			notify https://a.example/n {
+				secret {env.QLINK_TEST_NOTIFY}
+			}
 		}`, `qlink {
+		notify https://b.example/n {
+			secret {env.QLINK_TEST_NOTIFY}
+		}
 		api {
 			secret {env.QLINK_TEST_API}
 		}
@@ -179,10 +218,24 @@ func TestSecretsBehindPlaceholdersAreToldNowhere(t *testing.T) {
 		{"pay_account acc", "pay_account acc\n\t\t\tcountry {env.QLINK_TEST_UNSET}"},
 		{"{env.QLINK_TEST_BEFORE}", "{env.QLINK_TEST_SECRET}"},
 		{"{env.QLINK_TEST_BEFORE}", "canary-of-before{nobody}"},
+		{"{env.QLINK_TEST_NOTIFY}", "{env.QLINK_TEST_NOTIFY} {env.QLINK_TEST_NOTIFY}{env.HOME}"},
+		{"{env.QLINK_TEST_NOTIFY}", "{env.QLINK_TEST_API}"},
 	} {
 		err := validate(t, mustAdapt(t, strings.Replace(text, spoil[0], spoil[1], 1)))
 		if err == nil {
 			t.Fatalf("it loads with %q", spoil[1])
+		}
+		told["the error about "+spoil[1]] = err.Error()
+	}
+	for _, spoil := range [][2]string{
+		{"{env.QLINK_TEST_NOTIFY}", "whsec_canary-of-another-kind"},
+		{"{env.QLINK_TEST_NOTIFY}", canaryKey + " " + canaryKey},
+		{"https://a.example/n", "https://shop:canary-of-a-password@a.example/n"},
+		{"https://a.example/n", "ftp://shop:canary-of-a-password@a.example/n"},
+	} {
+		_, err := adapt(t, strings.Replace(text, spoil[0], spoil[1], 1))
+		if err == nil {
+			t.Fatalf("it adapts with %q", spoil[1])
 		}
 		told["the error about "+spoil[1]] = err.Error()
 	}

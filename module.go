@@ -63,10 +63,15 @@ type App struct {
 	// Limits bound what is kept open and how full the disk may get.
 	Limits *Limits `json:"limits,omitempty"`
 
+	// Notify are the URLs that are told how bills end, where neither account nor
+	// site names any. Default: none.
+	Notify []Notify `json:"notify,omitempty"`
+
 	laterOfApp
 
 	logger      *zap.Logger
 	accounts    []*payment.Account // by name
+	audience    *audience
 	vault       *vault
 	engine      *payment.Engine
 	pages       *page.Renderer
@@ -93,6 +98,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	a.audience = newAudience()
+	if a.audience.app, err = resolveNotify(r, a.Notify); err != nil {
+		return err
+	}
 	if err := a.provisionAccounts(ctx, r); err != nil {
 		return err
 	}
@@ -106,6 +115,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.engine = payment.New(payment.Config{
 		Accounts:     a.accounts,
 		Store:        a.vault.lease,
+		Notify:       a.audience.targets,
 		MinInterval:  s.minInterval,
 		MaxInterval:  s.maxInterval,
 		UnknownAfter: s.unknownAfter,
@@ -132,6 +142,9 @@ func (a *App) provisionAccounts(ctx caddy.Context, r resolver) error {
 		var account *payment.Account
 		if err == nil {
 			account, err = a.Accounts[name].provision(ctx, r, name, a.logger)
+		}
+		if err == nil {
+			a.audience.accounts[name], err = resolveNotify(r, a.Accounts[name].Notify)
 		}
 		if err != nil {
 			return fmt.Errorf("account %q: %w", name, err)
@@ -257,6 +270,10 @@ type Handler struct {
 	// buyers' browsers, such as https://shop.example.com. Default: none.
 	AllowedOrigins []string `json:"allowed_origins,omitempty"`
 
+	// Notify are the URLs that are told how this account's and shop's bills end,
+	// instead of those of the account or the app. Default: theirs.
+	Notify []Notify `json:"notify,omitempty"`
+
 	laterOfHandler
 
 	prefix    string
@@ -293,6 +310,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("checkout: %w", err)
 	}
 	h.drain = newDrain(ctx)
+	app.audience.join(s.account, s.shop, s.notify)
 	h.endpoints, err = handlers.New(h.endpointsAPI(ctx, app, account, s))
 	return err
 }

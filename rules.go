@@ -131,9 +131,8 @@ func setCurrency(d *bill.Defaults, v string) error {
 	return nil
 }
 
-// absoluteURL accepts an http or https URL with a host, and no query: paths
-// are appended to it.
-func absoluteURL(v string) (*url.URL, error) {
+// webURL accepts an http or https URL with a host.
+func webURL(v string) (*url.URL, error) {
 	u, err := url.Parse(v)
 	switch {
 	case err != nil || u.Opaque != "":
@@ -142,6 +141,16 @@ func absoluteURL(v string) (*url.URL, error) {
 		return nil, errors.New("is not an http or https URL")
 	case u.Hostname() == "":
 		return nil, errors.New("has no host")
+	}
+	return u, nil
+}
+
+// absoluteURL accepts one without a query: paths are appended to it.
+func absoluteURL(v string) (*url.URL, error) {
+	u, err := webURL(v)
+	switch {
+	case err != nil:
+		return nil, err
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return nil, errors.New("must end with its path: no query, no fragment")
 	}

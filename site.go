@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/caddy-qlink/caddy-qlink/payment"
 )
 
 // API lets shops' servers hand over and look up orders, signed with a secret
@@ -28,6 +30,7 @@ type site struct {
 	checkout  []string
 	origins   []string
 	api       *api
+	notify    []payment.Target
 }
 
 type api struct {
@@ -76,6 +79,9 @@ func (h *Handler) site() (site, error) {
 		if s.api, err = h.API.resolve(r); err != nil {
 			err = fmt.Errorf("api: %w", err)
 		}
+	}
+	if err == nil {
+		s.notify, err = resolveNotify(r, h.Notify)
 	}
 	return s, err
 }

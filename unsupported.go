@@ -16,21 +16,19 @@ func unsupportedError(name string) error {
 }
 
 type laterOfApp struct {
-	Notify    jsontext.Value `json:"notify,omitempty"`
 	Retention jsontext.Value `json:"retention,omitempty"`
 }
 
 func (l laterOfApp) check() error {
-	return firstSet(named{"notify", l.Notify}, named{"retention", l.Retention})
+	return firstSet(named{"retention", l.Retention})
 }
 
 type laterOfAccount struct {
-	Offer  jsontext.Value `json:"offer,omitempty"`
-	Notify jsontext.Value `json:"notify,omitempty"`
+	Offer jsontext.Value `json:"offer,omitempty"`
 }
 
 func (l laterOfAccount) check() error {
-	return firstSet(named{"offer", l.Offer}, named{"notify", l.Notify})
+	return firstSet(named{"offer", l.Offer})
 }
 
 type laterOfLimits struct {
@@ -40,13 +38,12 @@ type laterOfLimits struct {
 func (l laterOfLimits) check() error { return firstSet(named{"open_per_client", l.OpenPerClient}) }
 
 type laterOfHandler struct {
-	Retry  jsontext.Value `json:"retry,omitempty"`
-	Notify jsontext.Value `json:"notify,omitempty"`
-	Page   jsontext.Value `json:"page,omitempty"`
+	Retry jsontext.Value `json:"retry,omitempty"`
+	Page  jsontext.Value `json:"page,omitempty"`
 }
 
 func (l laterOfHandler) check() error {
-	return firstSet(named{"retry", l.Retry}, named{"notify", l.Notify}, named{"page", l.Page})
+	return firstSet(named{"retry", l.Retry}, named{"page", l.Page})
 }
 
 type named struct {

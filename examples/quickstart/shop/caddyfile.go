@@ -24,6 +24,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	qlink_quickstart_shop {
 //		qlink   <base URL of the qlink handler's prefix>
 //		secret  <secret of the qlink handler's api>
+//		notification_secret <whsec_..., as in the qlink handler's notify>
 //		data    <folder>
 //		sandbox <URL of the simulator's page>
 //	}
@@ -33,10 +34,11 @@ func (s *Shop) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	options := map[string]*string{
-		"qlink":   &s.QLink,
-		"secret":  &s.Secret,
-		"data":    &s.Data,
-		"sandbox": &s.Sandbox,
+		"qlink":               &s.QLink,
+		"secret":              &s.Secret,
+		"notification_secret": &s.NotificationSecret,
+		"data":                &s.Data,
+		"sandbox":             &s.Sandbox,
 	}
 	for d.NextBlock(0) {
 		name := d.Val()

@@ -18,13 +18,14 @@ func TestEveryOptionIsAdapted(t *testing.T) {
 	config, err := adapt(` {
 		qlink http://localhost:8080/qlink
 		secret {env.SHOP_SECRET}
+		notification_secret {env.SHOP_NOTIFICATION_SECRET}
 		data /srv/shop
 		sandbox http://127.0.0.1:8081/
 	}`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"data":"/srv/shop","handler":"qlink_quickstart_shop","qlink":"http://localhost:8080/qlink","sandbox":"http://127.0.0.1:8081/","secret":"{env.SHOP_SECRET}"}`
+	want := `{"data":"/srv/shop","handler":"qlink_quickstart_shop","notification_secret":"{env.SHOP_NOTIFICATION_SECRET}","qlink":"http://localhost:8080/qlink","sandbox":"http://127.0.0.1:8081/","secret":"{env.SHOP_SECRET}"}`
 	if !strings.Contains(config, want) {
 		t.Fatalf("got %s", config)
 	}
@@ -54,6 +55,9 @@ func TestABadSettingIsNamed(t *testing.T) {
 		"no qlink":        {&Shop{Secret: "s"}, "qlink: "},
 		"a path only":     {&Shop{Secret: "s", QLink: "/qlink"}, "qlink: "},
 		"another scheme":  {&Shop{Secret: "s", QLink: "ftp://localhost/qlink"}, "qlink: "},
+		"no whsec":        {&Shop{Secret: "s", QLink: "http://localhost/qlink", NotificationSecret: strings.Repeat("k", 40)}, "notification_secret: "},
+		"a short key":     {&Shop{Secret: "s", QLink: "http://localhost/qlink", NotificationSecret: "whsec_"}, "notification_secret: "},
+		"no base64":       {&Shop{Secret: "s", QLink: "http://localhost/qlink", NotificationSecret: "whsec_" + strings.Repeat("-", 40)}, "notification_secret: "},
 		"an unset secret": {&Shop{Secret: "{env.QLINK_TEST_UNSET}", QLink: "http://localhost/qlink"}, "secret: "},
 	}
 	for name, row := range rows {

@@ -1,7 +1,7 @@
 // Package shop is the quickstart's storefront: a small but real web shop that
 // is paid through the qlink module. It shows what a shop has to do, and that it
-// is little: decide the price itself, answer a checkout with an order, ask
-// whether the order is paid.
+// is little: decide the price itself, answer a checkout with an order, and
+// learn that the order is paid, from the module's notification or by asking.
 //
 // It is a Caddy handler only so that the whole demonstration is one program. It
 // imports nothing of this repository and never calls the module but over HTTP,
@@ -20,6 +20,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	"go.uber.org/zap"
 )
 
@@ -50,6 +51,11 @@ type Shop struct {
 	// The secret of the qlink handler's api, which signs the shop's questions.
 	Secret string `json:"secret,omitempty"`
 
+	// The secret of the qlink handler's notify, whsec_ and all: POST
+	// /notifications then hears how bills end. Default: nobody tells the shop,
+	// and it asks when somebody looks at an order.
+	NotificationSecret string `json:"notification_secret,omitempty"`
+
 	// Where the footer's link to the gateway simulator leads. Default: no link.
 	Sandbox string `json:"sandbox,omitempty"`
 
@@ -59,6 +65,8 @@ type Shop struct {
 	ledger  atomic.Pointer[ledger]
 	routes  http.Handler
 	logger  *zap.Logger
+
+	verifier *standardwebhooks.Webhook // nil: nobody tells
 }
 
 // CaddyModule returns the Caddy module information.
@@ -80,12 +88,13 @@ func (s *Shop) Provision(ctx caddy.Context) error {
 		}
 		return value, nil
 	}
-	var errs [4]error
-	var base, secret string
+	var errs [5]error
+	var base, secret, notifying string
 	s.dir, errs[0] = resolved("data", s.Data)
 	base, errs[1] = resolved("qlink", s.QLink)
 	secret, errs[2] = resolved("secret", s.Secret)
 	s.sandbox, errs[3] = resolved("sandbox", s.Sandbox)
+	notifying, errs[4] = resolved("notification_secret", s.NotificationSecret)
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}
@@ -101,6 +110,11 @@ func (s *Shop) Provision(ctx caddy.Context) error {
 	}
 	if prefix.Host == "" || (prefix.Scheme != "http" && prefix.Scheme != "https") {
 		return fmt.Errorf("qlink: %q is not the http or https URL of the qlink handler's prefix", base)
+	}
+	if notifying != "" {
+		if s.verifier, err = newVerifier(notifying); err != nil {
+			return fmt.Errorf("notification_secret: %w", err)
+		}
 	}
 	s.till = newTill(prefix, []byte(secret))
 	s.routes = s.newRoutes()
@@ -123,7 +137,11 @@ func (s *Shop) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Han
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	most := int64(maxForm)
+	if r.URL.Path == notifiedPath {
+		most = maxNotification
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, most)
 	s.routes.ServeHTTP(w, r)
 	return nil
 }
@@ -138,6 +156,9 @@ func (s *Shop) newRoutes() http.Handler {
 	mux.HandleFunc("POST /cart/set", s.withLedger(s.setInCart))
 	mux.HandleFunc("POST /checkout", s.withLedger(s.checkout))
 	mux.HandleFunc("GET /orders/{code}", s.withLedger(s.showOrder))
+	if s.verifier != nil {
+		mux.HandleFunc("POST "+notifiedPath, s.withLedger(s.notified))
+	}
 	mux.Handle("GET /assets/", http.StripPrefix("/assets/", assets))
 	return http.NewCrossOriginProtection().Handler(mux)
 }

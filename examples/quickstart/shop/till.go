@@ -23,8 +23,9 @@ const maxAnswer = 4 << 20
 // errNeverBilled is the module's word that it has no bill for an order.
 var errNeverBilled = errors.New("the order was never billed")
 
-// till asks the qlink module what became of an order. It is the shop's only way
-// to learn of a payment: nothing a browser says makes an order paid.
+// till asks the qlink module what became of an order. Its answer and the
+// module's notifications are the shop's only ways to learn of a payment: nothing
+// a browser says makes an order paid.
 type till struct {
 	orders *url.URL // {prefix}/orders of the module
 	secret []byte
