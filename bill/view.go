@@ -64,7 +64,7 @@ func (a Action) view() ActionView {
 	if a.Kind == "" {
 		a.Kind = ActionNone
 	}
-	return ActionView{Kind: a.Kind, Value: a.Value}
+	return ActionView(a)
 }
 
 // timestamp writes RFC 3339 in UTC, and nothing for the zero time.

@@ -23,7 +23,7 @@ import (
 // up.
 const (
 	deliverEvery   = time.Second // between two looks at what is due
-	deliverBatch   = 500         // looked at at once
+	deliverBatch   = 500         // looked at once
 	deliverTimeout = 15 * time.Second
 	deliverPerURL  = 8 // at once, so that a slow URL holds up no other
 	deliverFor     = 3 * 24 * time.Hour
@@ -263,7 +263,7 @@ func signAll(secrets [][]byte, n bill.Notification, at time.Time) (string, error
 func retryAfterOf(resp *http.Response, now time.Time) time.Duration {
 	value := resp.Header.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second //nolint:gosec // 31 bits fit
+		return time.Duration(seconds) * time.Second
 	}
 	if at, err := http.ParseTime(value); err == nil {
 		return max(at.Sub(now), 0)

@@ -60,7 +60,7 @@ func (b *mailbox) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	m := mail{
-		url: r.URL.String(), id: r.Header.Get("webhook-id"), kind: body.Type, bill: body.Data.ID, status: body.Data.Status, at: time.Now(),
+		url: r.URL.String(), id: r.Header.Get("Webhook-Id"), kind: body.Type, bill: body.Data.ID, status: body.Data.Status, at: time.Now(),
 		paid: body.Data.Order.Paid, paidBill: body.Data.Order.PaidBill, payload: payload, header: r.Header,
 	}
 	b.mu.Lock()
