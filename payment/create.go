@@ -96,6 +96,9 @@ func (w *work) createOnce(s Scope, o bill.Order, h HandOver) (Created, error) {
 	if err != nil {
 		return Created{}, err
 	}
+	if !s.owns(b) { // two shops share a secret
+		return Created{}, &Refusal{Code: CodeKeyReused}
+	}
 	c, err := w.settled(b)
 	if c.Outcome == OutcomeRefused {
 		c.Outcome = OutcomeExisting // it was refused then, to somebody who was told

@@ -82,6 +82,12 @@ func (c *counter) create(o bill.Order) (payment.Created, error) {
 	return c.engine.Create(c.t.Context(), c.scope, o, payment.HandOver{At: time.Now()})
 }
 
+// postSigned hands over an order of the amount that the shop signed at a time.
+func (c *counter) postSigned(amount string, at time.Time) error {
+	_, err := c.engine.Create(c.t.Context(), c.scope, order(amount), payment.HandOver{At: at, Signed: true})
+	return err
+}
+
 func (c *counter) mustCreate(o bill.Order, want payment.Outcome) bill.Bill {
 	c.t.Helper()
 	created, err := c.create(o)
@@ -590,10 +596,7 @@ func TestAnOldBillIsCancelledAsExpiredWhenSomebodyAsks(t *testing.T) {
 func TestAnOrderSignedBeforeTheCurrentHandOverIsStale(t *testing.T) {
 	at(t, func(t *testing.T, c *counter) {
 		signed := time.Now()
-		post := func(amount string, at time.Time) error {
-			_, err := c.engine.Create(t.Context(), c.scope, order(amount), payment.HandOver{At: at, Signed: true})
-			return err
-		}
+		post := c.postSigned
 		if err := post("15000", signed); err != nil {
 			t.Fatal(err)
 		}
@@ -618,10 +621,7 @@ func TestAnOrderSignedBeforeTheCurrentHandOverIsStale(t *testing.T) {
 func TestAnOlderSignatureIsStaleThoughTheNewerOrderHasToWait(t *testing.T) {
 	at(t, func(t *testing.T, c *counter) {
 		signed := time.Now()
-		post := func(amount string, at time.Time) error {
-			_, err := c.engine.Create(t.Context(), c.scope, order(amount), payment.HandOver{At: at, Signed: true})
-			return err
-		}
+		post := c.postSigned
 		if err := post("15000", signed); err != nil {
 			t.Fatal(err)
 		}

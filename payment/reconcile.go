@@ -21,9 +21,8 @@ const (
 
 // Run asks after bills whose webhook has not come, and tells shops how their
 // orders end, for as long as ctx lives: a lost webhook costs seconds, not a
-// sale. One Run a store is enough; what it
-// has yet to do is stored with each bill, so that another one goes on where it
-// was.
+// sale. One Run a store is enough; what it has yet to do is stored, so that
+// another one goes on where it was.
 func (e *Engine) Run(ctx context.Context) {
 	var deliverer sync.WaitGroup
 	defer deliverer.Wait()
