@@ -523,8 +523,8 @@ func TestTheAnswerToAnOrderMayBeReadByAnAllowedOrigin(t *testing.T) {
 	wantHeader(t, w.Header(), "Access-Control-Allow-Credentials", "true")
 }
 
-// FuzzParseOrder feeds whatever a shop may answer to the take-over.
-func FuzzParseOrder(f *testing.F) {
+// FuzzTakeover feeds whatever a shop may answer to the take-over.
+func FuzzTakeover(f *testing.F) {
 	f.Add([]byte(goodOrder), "")
 	f.Add(gzipped(goodOrder), "gzip")
 	f.Add(zstandard(goodOrder), "zstd")
