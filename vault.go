@@ -22,9 +22,10 @@ const (
 	retryWait = time.Second     // between two tries to open it
 )
 
-// vault is one configuration's way to its store: it holds a lease from Start
-// to Stop, so that the store stays open between requests, and hands out one
-// for each operation, so that the store stays open for who outlives Stop.
+// vault is one configuration's way to its store: it holds the store from Start
+// to Stop, so that it stays open between requests, and hands out a lease for
+// each operation, so that the store stays open for who outlives Stop. A store
+// that breaks is held no more: it closes, and the next operation opens it anew.
 type vault struct {
 	opener bill.Opener
 	key    string // may hold a password: neither logged nor told
@@ -38,8 +39,9 @@ type vault struct {
 
 	mu       sync.Mutex
 	started  bool
-	held     *store.Lease // nil before Start, after Stop, and while the store is unavailable
-	failed   error        // of the last try to open the store, or nil
+	held     *store.Holding // nil before Start, after Stop, and while the store is unavailable
+	heldFrom time.Time
+	failed   error // of the last try to open the store, or nil
 	failedAt time.Time
 }
 
@@ -56,13 +58,17 @@ func newVault(opener bill.Opener, logger *zap.Logger) (*vault, error) {
 func (v *vault) start() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startWait)
 	defer cancel()
-	held, err := v.acquire(ctx)
+	l, err := v.acquire(ctx)
 	if err != nil && !unavailable(err) {
 		return fmt.Errorf("open the store: %w", err)
 	}
+	if err == nil {
+		defer l.Release()
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.started, v.held = true, held
+	v.started = true
+	v.take()
 	if err != nil {
 		v.failed, v.failedAt = err, time.Now()
 		v.logger.Error("the store cannot be opened now; checkouts and endpoints answer 503 until it can", zap.Error(err))
@@ -109,13 +115,17 @@ func (v *vault) acquire(ctx context.Context) (*store.Lease, error) {
 	})
 }
 
-// resting returns the error of the last try while it is too early for another:
-// a full disk is not helped by a hundred tries a second.
+// resting returns what went wrong last while it is too early for another try:
+// a bad disk is helped neither by a hundred tries a second to open the store,
+// nor by a store that opens and breaks a hundred times.
 func (v *vault) resting() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.failed != nil && time.Since(v.failedAt) < retryWait {
 		return v.failed
+	}
+	if v.held != nil && time.Since(v.heldFrom) < retryWait {
+		return v.held.Lost()
 	}
 	return nil
 }
@@ -125,26 +135,27 @@ func (v *vault) resting() error {
 func (v *vault) note(err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	switch {
-	case errors.Is(err, context.Canceled):
-	case err != nil:
+	if !errors.Is(err, context.Canceled) {
 		v.failed, v.failedAt = err, time.Now()
-	case v.failed != nil && v.started:
-		v.failed = nil
-		v.logger.Info("the store is open again")
-	default:
-		v.failed = nil
 	}
 }
 
-// hold makes good what start could not: now that somebody has the store open,
-// it stays so until Stop.
+// hold makes good what start could not, or what was lost when the store broke:
+// now that somebody has the store open, it stays so until Stop.
 func (v *vault) hold() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.started && v.held == nil {
-		v.held, _ = store.TryAcquire(v.key)
+	if v.started && (v.held == nil || v.held.Lost() != nil) && v.take() {
+		v.logger.Info("the store is open again")
 	}
+}
+
+// take holds the store if it is open. The caller holds the lock.
+func (v *vault) take() (ok bool) {
+	if v.held, ok = store.Hold(v.key); ok {
+		v.heldFrom = time.Now()
+	}
+	return ok
 }
 
 // unavailable tells a store that may be reachable later from one that somebody

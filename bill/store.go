@@ -75,7 +75,7 @@ type Store interface {
 	// Watch tells of later commits that move the version of a bill. The channel
 	// holds the newest version not yet received: a slow receiver misses
 	// versions, never the last, and delays nobody. Subscribe first, then read.
-	// It is closed by stop, and when the store closes.
+	// It is closed by stop, and when the store closes or breaks.
 	Watch(id string) (versions <-chan uint64, stop func())
 
 	// Close waits for commits under way and releases everything. Every call
@@ -152,4 +152,23 @@ type Env struct {
 // where they write.
 type FreeSpacer interface {
 	FreeSpace() (bytes uint64, err error)
+}
+
+// Breakable is implemented by stores that a fault can leave unfit for use until
+// they are closed and opened anew: after a write that failed half-way, what is
+// on disk is known only to who reads all of it again. A broken store answers
+// ErrUnavailable, and ends its watches so that nobody waits on it in vain.
+type Breakable interface {
+	// Broken returns what broke the store, an error that wraps ErrUnavailable,
+	// or nil. A broken store stays so. It is asked often: it does no I/O and
+	// waits for nothing.
+	Broken() error
+}
+
+// Broken returns what broke s, or nil, also where s is no Breakable.
+func Broken(s Store) error {
+	if b, ok := s.(Breakable); ok {
+		return b.Broken()
+	}
+	return nil
 }

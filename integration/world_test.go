@@ -152,6 +152,13 @@ func (s *shop) lay(order string) {
 	s.order = order
 }
 
+// visits returns how many checkouts it was asked for.
+func (s *shop) visits() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
+}
+
 func (s *shop) serve(handler http.HandlerFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

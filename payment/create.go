@@ -33,8 +33,11 @@ func (e *Engine) Ready(ctx context.Context) error {
 	return e.room(ctx, store)
 }
 
-// room reports whether the limits leave room for one more open bill.
+// room reports whether store and limits leave room for one more open bill.
 func (e *Engine) room(ctx context.Context, store bill.Store) error {
+	if err := bill.Broken(store); err != nil {
+		return fmt.Errorf("%w: %w", bill.ErrUnavailable, err)
+	}
 	if fs, ok := store.(bill.FreeSpacer); ok && e.cfg.MinFreeSpace > 0 {
 		free, err := fs.FreeSpace()
 		if err != nil {

@@ -22,6 +22,7 @@ type gateway struct {
 	noAction     bool
 	queryErr     error
 	queryEmpty   bool // answers as if it knew nothing
+	onQuery      func()
 	cancelErr    error
 	cancelAnswer string // "": by the payment's state
 	onCancel     func(p *booking)
@@ -63,6 +64,9 @@ func (g *gateway) GetPayStatus(_ context.Context, ids, _ []string) (qlink.Status
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.calls = append(g.calls, "query "+ids[0])
+	if g.onQuery != nil {
+		g.onQuery()
+	}
 	if g.queryErr != nil {
 		return qlink.StatusAnswer{}, g.queryErr
 	}

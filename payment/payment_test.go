@@ -59,19 +59,19 @@ func newCounter(t *testing.T, change func(*payment.Config)) *counter {
 		ExpireAfter: 24 * time.Hour, ExpireChannel: map[string]time.Duration{"VA": time.Hour}, CallTimeout: 10 * time.Second,
 		StatusBatch: 50,
 	}
-	store := memory.New()
+	c := &counter{
+		t: t, store: memory.New(), gateway: g, account: account,
+		scope: payment.Scope{Account: account, Shop: "default"},
+	}
 	cfg := payment.Config{
 		Accounts:    []*payment.Account{account},
-		Store:       func(context.Context) (bill.Store, func(), error) { return store, func() {}, nil },
+		Store:       func(context.Context) (bill.Store, func(), error) { return c.store, func() {}, nil },
 		MinInterval: 5 * time.Second, MaxInterval: 10 * time.Minute, UnknownAfter: 30 * time.Second, OpenTotal: 100,
 		Logger: zap.NewNop(), Now: time.Now, NewID: uuid.NewString, Rand: func(int64) int64 { return 0 },
 	}
 	change(&cfg)
-	engine := payment.New(cfg)
-	return &counter{
-		t: t, engine: engine, store: store, gateway: g, account: account,
-		scope: payment.Scope{Account: account, Shop: "default"},
-	}
+	c.engine = payment.New(cfg)
+	return c
 }
 
 func order(amount string) bill.Order {

@@ -45,7 +45,8 @@ func (e *Engine) Details(ctx context.Context, s Scope, id string) (bill.Details,
 }
 
 // Wait returns the bill once its version is not the given one, or as it is
-// when ctx ends.
+// when ctx ends. Where the store breaks meanwhile, that ends the wait too, so
+// that the store can be closed: the bill is returned as it was last seen.
 func (e *Engine) Wait(ctx context.Context, s Scope, id string, version uint64) (bill.Bill, error) {
 	store, release, err := e.cfg.Store(ctx)
 	if err != nil {
@@ -65,7 +66,11 @@ func (e *Engine) Wait(ctx context.Context, s Scope, id string, version uint64) (
 	case <-versions:
 	case <-ctx.Done():
 	}
-	return ownBill(context.WithoutCancel(ctx), store, s, id)
+	after, err := ownBill(context.WithoutCancel(ctx), store, s, id)
+	if errors.Is(err, bill.ErrUnavailable) {
+		return b, nil
+	}
+	return after, err
 }
 
 // Order returns what is known of an order: bill.ErrNotFound where no bill was

@@ -145,25 +145,31 @@ func (e *Engine) reconcile(ctx context.Context, store bill.Store, account *Accou
 		}
 	}
 	for chunk := range slices.Chunk(batch, account.StatusBatch) {
-		if ctx.Err() != nil || gateway.breaker.IsOpen() {
+		if enough(ctx, store, gateway) {
 			return
 		}
 		single = append(single, w.askBatch(chunk)...)
 	}
-	e.each(ctx, gateway, single, func(b bill.Bill) {
+	e.each(ctx, store, gateway, single, func(b bill.Bill) {
 		if _, err := w.refresh(b); err != nil {
 			e.cfg.Logger.Warn("reconcile bill", zap.String("bill", b.ID), zap.Error(err))
 		}
 	})
 }
 
-// each calls f for every bill, some at a time, until ctx ends or the gateway
-// stops answering.
-func (e *Engine) each(ctx context.Context, gateway *watched, bills []bill.Bill, f func(bill.Bill)) {
+// enough reports whether a pass has to end early: there is no gateway to ask,
+// or no store to write its answers to, which closes once nobody uses it.
+func enough(ctx context.Context, store bill.Store, gateway *watched) bool {
+	return ctx.Err() != nil || gateway.breaker.IsOpen() || bill.Broken(store) != nil
+}
+
+// each calls f for every bill, some at a time, until there is reason to end
+// early.
+func (e *Engine) each(ctx context.Context, store bill.Store, gateway *watched, bills []bill.Bill, f func(bill.Bill)) {
 	places := make(chan struct{}, passWorkers)
 	var running sync.WaitGroup
 	for _, b := range bills {
-		if ctx.Err() != nil || gateway.breaker.IsOpen() {
+		if enough(ctx, store, gateway) {
 			break
 		}
 		places <- struct{}{}

@@ -1,10 +1,15 @@
 // Package store holds the stores that are open in this process. A reload of
 // Caddy's configuration overlaps: the new one starts before the old one stops,
 // and requests outlive both. So a store is opened once, leased to everyone who
-// names it by the same key, and closed when the last lease is released.
+// names it by the same key, and closed when the last lease is released and
+// nobody holds it open any more.
 //
-// It opens nothing by itself and knows no kind of store. The module leases a
-// store for as long as it runs, and for each request.
+// A store that breaks (see bill.Breakable) is leased to nobody else and closed
+// as soon as its last lease is released, whoever holds it; then it is opened
+// anew by the next who asks.
+//
+// It opens nothing by itself and knows no kind of store. The module holds a
+// store open for as long as it runs, and leases it for each request.
 package store
 
 import (
@@ -22,9 +27,10 @@ import (
 var process registry
 
 // Acquire leases the store with the given key. Where it is not open, it calls
-// open, once however many ask at the same time; where it is closing, it waits
-// and then opens it anew. The wait ends with ctx. If open fails, or panics,
-// everybody who waits gets the error, and the next Acquire tries again.
+// open, once however many ask at the same time; where it is closing or broken,
+// it waits until it is closed, and then opens it anew. The wait ends with ctx.
+// If open fails, or panics, everybody who waits gets the error, and the next
+// Acquire tries again.
 //
 // The context that open gets has the values of ctx, and ends when nobody waits
 // any more.
@@ -32,12 +38,16 @@ func Acquire(ctx context.Context, key string, open func(context.Context) (bill.S
 	return process.acquire(ctx, key, open)
 }
 
-// TryAcquire leases the store with the given key if it is open, and never
-// waits or opens one.
+// TryAcquire leases the store with the given key if it is open and not broken,
+// and never waits or opens one.
 func TryAcquire(key string) (*Lease, bool) { return process.tryAcquire(key) }
 
-// Has reports whether the store with the given key is open.
+// Has reports whether the store with the given key is open and not broken.
 func Has(key string) bool { return process.has(key) }
+
+// Hold keeps the store with the given key open between leases, if it is open
+// and not broken, and never waits or opens one.
+func Hold(key string) (*Holding, bool) { return process.hold(key) }
 
 // Lease is the right to use an open store until Release.
 type Lease struct {
@@ -50,10 +60,29 @@ type Lease struct {
 // closed.
 func (l *Lease) Store() bill.Store { return l.entry.store }
 
-// Release gives the lease back; the last one closes the store and returns when
-// that is done. Calls after the first do nothing.
+// Release gives the lease back; the last one closes the store, unless it is
+// held, and returns when that is done. Closing a broken store may take as long
+// as what broke it lasts: then Release does not wait. Calls after the first do
+// nothing.
 func (l *Lease) Release() {
 	l.once.Do(func() { l.registry.release(l.entry) })
+}
+
+// Holding keeps a store open until Release, or until the store breaks. It is
+// no right to use the store.
+type Holding struct {
+	registry *registry
+	entry    *entry
+	once     sync.Once
+}
+
+// Lost returns what broke the store, so that it is held no more, or nil.
+func (h *Holding) Lost() error { return bill.Broken(h.entry.store) }
+
+// Release gives the holding up; where there is no lease either, it closes the
+// store as the last Lease.Release does. Calls after the first do nothing.
+func (h *Holding) Release() {
+	h.once.Do(func() { h.registry.letGo(h.entry) })
 }
 
 // state is how far an entry has come. It only moves forward; what comes after
@@ -73,12 +102,28 @@ type entry struct {
 	key    string
 	state  state
 	leases int // those who wait while it opens are counted too
+	holds  int // count only while the store is not broken
 	giveUp context.CancelFunc
 
 	opened chan struct{} // closed when open has returned
 	gone   chan struct{} // closed when the key is free again
 	store  bill.Store
 	err    error
+}
+
+// serves reports whether new leases may be given. The caller holds the
+// registry's lock.
+func (e *entry) serves() bool { return e.state == stateOpen && bill.Broken(e.store) == nil }
+
+// leave moves an open entry that nobody needs any more on to closing, and
+// reports whether it did: then the caller has to end it. The caller holds the
+// registry's lock.
+func (e *entry) leave() bool {
+	if e.state != stateOpen || e.leases > 0 || e.holds > 0 && bill.Broken(e.store) == nil {
+		return false
+	}
+	e.state = stateClosing
+	return true
 }
 
 // registry maps keys to entries. The zero value is ready for use.
@@ -119,11 +164,20 @@ func (r *registry) join(ctx context.Context, key string, open func(context.Conte
 		r.entries[key] = e
 		go r.open(wanted, e, open)
 	}
-	if e.state == stateClosing {
+	if e.state != stateOpening && !e.serves() {
+		r.retire(e)
 		return e, false
 	}
 	e.leases++
 	return e, true
+}
+
+// retire sees to it that a broken store which is held, and leased to nobody,
+// is closed. The caller holds the lock.
+func (r *registry) retire(e *entry) {
+	if e.leave() {
+		go r.end(e)
+	}
 }
 
 // await waits for an entry that the caller is counted in at.
@@ -169,19 +223,38 @@ func (r *registry) settle(e *entry) bool {
 func (r *registry) release(e *entry) {
 	r.mu.Lock()
 	e.leases--
-	last := e.leases == 0
-	was := e.state
-	if last {
+	unwanted := e.state == stateOpening && e.leases == 0
+	if unwanted {
 		e.state = stateClosing
 	}
+	left := e.leave()
 	r.mu.Unlock()
 	switch {
-	case !last:
-	case was == stateOpening:
+	case unwanted:
 		e.giveUp() // the opening goroutine sees to the rest
-	case was == stateOpen:
-		r.end(e)
+	case left:
+		r.endAfter(e)
 	}
+}
+
+func (r *registry) letGo(e *entry) {
+	r.mu.Lock()
+	e.holds--
+	left := e.leave()
+	r.mu.Unlock()
+	if left {
+		r.endAfter(e)
+	}
+}
+
+// endAfter ends an entry for its last user, who is not to be held up by what
+// broke the store.
+func (r *registry) endAfter(e *entry) {
+	if bill.Broken(e.store) != nil {
+		go r.end(e)
+		return
+	}
+	r.end(e)
 }
 
 // end closes the store, if there is one, and frees the key.
@@ -201,19 +274,37 @@ func (r *registry) end(e *entry) {
 func (r *registry) tryAcquire(key string) (*Lease, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e, ok := r.entries[key]
-	if !ok || e.state != stateOpen {
+	e, ok := r.serving(key)
+	if !ok {
 		return nil, false
 	}
 	e.leases++
 	return &Lease{registry: r, entry: e}, true
 }
 
+func (r *registry) hold(key string) (*Holding, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e, ok := r.serving(key)
+	if !ok {
+		return nil, false
+	}
+	e.holds++
+	return &Holding{registry: r, entry: e}, true
+}
+
 func (r *registry) has(key string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	_, ok := r.serving(key)
+	return ok
+}
+
+// serving returns the entry of a store that may be used. The caller holds the
+// lock.
+func (r *registry) serving(key string) (*entry, bool) {
 	e, ok := r.entries[key]
-	return ok && e.state == stateOpen
+	return e, ok && e.serves()
 }
 
 // recovered turns a panic into an error: a store's fault must neither lock its

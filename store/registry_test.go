@@ -37,6 +37,18 @@ func (h *house) openStore(context.Context) (bill.Store, error) {
 type guest struct {
 	bill.Store
 	house *house
+	fault atomic.Pointer[error]
+}
+
+var errFault = errors.New("no disk")
+
+func (g *guest) fail() { g.fault.Store(&errFault) }
+
+func (g *guest) Broken() error {
+	if fault := g.fault.Load(); fault != nil {
+		return *fault
+	}
+	return nil
 }
 
 func (g *guest) Close() error {

@@ -20,10 +20,14 @@ const rememberAtLeast = 48 * time.Hour
 
 // Commit writes a change as one operation of the committer. When ctx ends
 // while the operation waits its turn, nothing is written; once it has begun,
-// the outcome is unknown, and the error says so.
+// the outcome is unknown, and the error says so. On a disk that is all but full
+// nothing is begun.
 func (s *store) Commit(ctx context.Context, c bill.Change) error {
 	sealed, err := s.seal(c)
 	if err != nil {
+		return err
+	}
+	if err := checkFreeSpace(s.dir, s.minFree); errors.Is(err, bill.ErrUnavailable) {
 		return err
 	}
 	return s.committer.do(ctx, sealed.prepare)

@@ -21,7 +21,8 @@ type committer struct {
 	limit  size // of one transaction
 	logger func() *zap.Logger
 	commit func(*badgerdb.Txn) error // (*badgerdb.Txn).Commit; tests look in here
-	broken error                     // set by the first failed commit; of the goroutine alone
+	broke  func()                    // called once, after the first failed commit
+	fault  atomic.Pointer[error]     // of the first failed commit; set by the goroutine alone
 	ended  chan struct{}
 
 	mu      sync.Mutex
@@ -40,12 +41,13 @@ type operation struct {
 	outcome chan error  // of one outcome, so that nobody has to wait for it
 }
 
-func startCommitter(db *badgerdb.DB, logger func() *zap.Logger) *committer {
+func startCommitter(db *badgerdb.DB, logger func() *zap.Logger, broke func()) *committer {
 	c := &committer{
 		db:     db,
 		limit:  largest(db),
 		logger: logger,
 		commit: (*badgerdb.Txn).Commit,
+		broke:  broke,
 		ended:  make(chan struct{}),
 	}
 	c.work.L = &c.mu
@@ -151,8 +153,8 @@ func (c *committer) begin() *batch {
 // left: then the operation is to join the next one. A batch closes at half of
 // what a transaction holds; one operation alone may fill it.
 func (c *committer) join(b *batch, op *operation) bool {
-	if c.broken != nil {
-		b.outcomes = append(b.outcomes, outcome{op, c.broken})
+	if err := c.broken(); err != nil {
+		b.outcomes = append(b.outcomes, outcome{op, err})
 		return true
 	}
 	set, err := c.prepared(op, b.txn)
@@ -197,9 +199,7 @@ func (c *committer) finish(b *batch) {
 		err = c.commit(b.txn)
 	}
 	if err != nil {
-		// What is on disk is not known any more, so nothing may build on it.
-		c.broken = fmt.Errorf("%w: a commit failed, nothing is written until the store was reopened: %w", bill.ErrUnavailable, err)
-		c.logger().Error("commit failed; the store is closed for writing until it was reopened", zap.Error(err))
+		c.fail(err)
 		b.committed = nil
 	}
 	for _, committed := range b.committed {
@@ -207,8 +207,25 @@ func (c *committer) finish(b *batch) {
 	}
 	for _, o := range b.outcomes {
 		if o.err == nil {
-			o.err = c.broken
+			o.err = c.broken()
 		}
 		o.op.outcome <- o.err
 	}
+}
+
+// fail takes note of a failed commit. What is on disk is not known any more,
+// and the database may show what is not there, so nothing may build on it.
+func (c *committer) fail(err error) {
+	fault := fmt.Errorf("%w: a commit failed, the store has to be opened anew: %w", bill.ErrUnavailable, err)
+	c.fault.Store(&fault)
+	c.logger().Error("a commit failed; the store serves nobody until it was opened anew, which is tried as soon as it is needed", zap.Error(err))
+	c.broke()
+}
+
+// broken returns the error of the first failed commit, or nil.
+func (c *committer) broken() error {
+	if fault := c.fault.Load(); fault != nil {
+		return *fault
+	}
+	return nil
 }

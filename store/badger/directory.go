@@ -12,10 +12,13 @@ import (
 	"github.com/caddy-qlink/caddy-qlink/bill"
 )
 
-// minFreeSpace is what has to be free to open a store: twice what an empty one
-// takes. On a full disk the process would die of SIGBUS in a mapped file, at
-// every start again.
-const minFreeSpace = 96 << 20
+// On a full disk the process would die of SIGBUS in a mapped file, at every
+// start again. So what has to be free to open a store is twice what an empty
+// one takes; to write into an open one, what its next tables take.
+const (
+	minFreeSpace  = 96 << 20
+	minFreeToGoOn = minFreeSpace / 2
+)
 
 // resolve returns path as an absolute one without symbolic links; what does
 // not exist of it stays as it is. It creates nothing.
@@ -41,7 +44,11 @@ func resolve(path string) (string, error) {
 // prepareDirectory makes the store's directory, or checks the one that is
 // there. On failure nothing has been made.
 func prepareDirectory(dir string, logger *zap.Logger) error {
-	if err := checkFreeSpace(dir); err != nil {
+	existing := dir
+	for !exists(existing) && filepath.Dir(existing) != existing {
+		existing = filepath.Dir(existing)
+	}
+	if err := checkFreeSpace(existing, minFreeSpace); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -55,22 +62,22 @@ func prepareDirectory(dir string, logger *zap.Logger) error {
 		logger.Warn("the store's folder can be entered by other users: chmod 700 it",
 			zap.String("dir", dir), zap.Stringer("mode", mode))
 	}
-	return checkManifest(dir)
+	if err := checkManifest(dir); err != nil {
+		return err
+	}
+	return removeEmptyLogs(dir)
 }
 
-func checkFreeSpace(dir string) error {
-	existing := dir
-	for !exists(existing) && filepath.Dir(existing) != existing {
-		existing = filepath.Dir(existing)
-	}
-	free, err := freeSpace(existing)
+// checkFreeSpace refuses a disk with less than so many bytes free.
+func checkFreeSpace(dir string, needed uint64) error {
+	free, err := freeSpace(dir)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
 		return nil
 	case err != nil:
 		return fmt.Errorf("free space: %w", err)
-	case free < minFreeSpace:
-		return fmt.Errorf("%w: the disk is full: %d MiB free, %d MiB needed", bill.ErrUnavailable, free>>20, minFreeSpace>>20)
+	case free < needed:
+		return fmt.Errorf("%w: the disk is full: %d MiB free, %d MiB needed", bill.ErrUnavailable, free>>20, needed>>20)
 	}
 	return nil
 }
@@ -90,6 +97,29 @@ func checkManifest(dir string) error {
 		case ".sst", ".mem", ".vlog":
 			return fmt.Errorf("%w: it holds %s but no MANIFEST; restore the whole folder from a backup",
 				ErrDamaged, entry.Name())
+		}
+	}
+	return nil
+}
+
+// removeEmptyLogs removes write-ahead logs of no length, over which Badger
+// fails to open. It leaves such a file behind when it cannot give it its size,
+// or is killed while removing it: neither holds anything.
+func removeEmptyLogs(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if filepath.Ext(entry.Name()) != ".mem" {
+			continue
+		}
+		info, err := entry.Info()
+		if err == nil && info.Size() == 0 {
+			err = os.Remove(filepath.Join(dir, entry.Name()))
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

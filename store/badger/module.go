@@ -74,7 +74,11 @@ func (s *Store) Open(ctx context.Context, env bill.Env) (bill.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, dir, env)
+	opened, err := open(ctx, dir, env)
+	if err != nil {
+		return nil, err
+	}
+	return opened, nil
 }
 
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:

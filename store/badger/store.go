@@ -13,9 +13,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
@@ -28,6 +30,7 @@ import (
 // store implements bill.Store.
 type store struct {
 	dir       string
+	minFree   uint64 // bytes; below, nothing is written
 	db        *badgerdb.DB
 	committer *committer
 	openBills atomic.Int64
@@ -56,11 +59,11 @@ func open(ctx context.Context, dir string, env bill.Env) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
-	s := &store{dir: dir, db: db, now: time.Now}
+	s := &store{dir: dir, minFree: minFreeToGoOn, db: db, now: time.Now}
 	if err := s.countOpenBills(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), db.Close())
 	}
-	s.committer = startCommitter(db, logger)
+	s.committer = startCommitter(db, logger, s.hub.Close)
 	return s, nil
 }
 
@@ -81,8 +84,18 @@ func openDatabase(options badgerdb.Options) (db *badgerdb.DB, err error) {
 		return nil, fmt.Errorf("it is another program's database, or %w: %w", ErrNewerFormat, err)
 	case strings.Contains(err.Error(), "permission denied"):
 		return nil, err
+	case isFull(err):
+		return nil, fmt.Errorf("%w: the disk is full, or a limit reached: %w", bill.ErrUnavailable, err)
 	}
 	return nil, fmt.Errorf("%w, restore it from a backup: %w", ErrDamaged, err)
+}
+
+// isFull tells a disk that takes no more from one that holds damage. Badger
+// keeps no more than the words of most errors.
+func isFull(err error) bool {
+	return slices.ContainsFunc([]syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG}, func(full syscall.Errno) bool {
+		return strings.Contains(err.Error(), full.Error())
+	})
 }
 
 func (s *store) countOpenBills() error {
@@ -106,17 +119,36 @@ func iterate(txn *badgerdb.Txn, prefix []byte) *badgerdb.Iterator {
 }
 
 // view runs a read on one snapshot of the store.
-func (s *store) view(ctx context.Context, read func(txn *badgerdb.Txn) error) error {
+func (s *store) view(ctx context.Context, read func(txn *badgerdb.Txn) error) (err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.closed {
-		return bill.ErrUnavailable
+	if err := s.usable(); err != nil {
+		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	// A commit that fails can leave Badger without a table to read from: a read
+	// that is under way then panics, and not all who read could bear it.
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: panic in a read: %v", bill.ErrUnavailable, p)
+		}
+	}()
 	return s.db.View(read)
 }
+
+// usable returns why the store cannot be read, or nil. The caller holds the
+// lock.
+func (s *store) usable() error {
+	if s.closed {
+		return bill.ErrUnavailable
+	}
+	return s.committer.broken()
+}
+
+// Broken returns the error of the commit that failed, or nil.
+func (s *store) Broken() error { return s.committer.broken() }
 
 // get reads the record under key, as txn sees it. Whatever keeps it from
 // being read, other than its absence, is bill.ErrUnavailable: what cannot be
@@ -206,8 +238,8 @@ func (s *store) History(ctx context.Context, id string) (events []bill.Event, er
 func (s *store) OpenBills(ctx context.Context) (int, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.closed {
-		return 0, bill.ErrUnavailable
+	if err := s.usable(); err != nil {
+		return 0, err
 	}
 	return int(s.openBills.Load()), ctx.Err()
 }
@@ -231,3 +263,9 @@ func (s *store) Close() error {
 	}
 	return nil
 }
+
+// Interface guards
+var (
+	_ bill.Store     = (*store)(nil)
+	_ bill.Breakable = (*store)(nil)
+)

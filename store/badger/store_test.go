@@ -3,11 +3,14 @@ package badger
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -319,5 +322,57 @@ func TestFreeSpaceIsTold(t *testing.T) {
 	}
 	if free, err := spacer.FreeSpace(); err != nil || free < minFreeSpace {
 		t.Errorf("free: %d, %v", free, err)
+	}
+}
+
+func TestOnADiskThatIsAllButFullNothingIsWrittenAndNothingBreaks(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	s.minFree = math.MaxUint64
+	if err := s.Commit(ctx, change("1")); !errors.Is(err, bill.ErrUnavailable) || !strings.Contains(err.Error(), "the disk is full") {
+		t.Errorf("Commit: %v", err)
+	}
+	if _, err := s.Bill(ctx, "1"); !errors.Is(err, bill.ErrNotFound) {
+		t.Errorf("refused, and then: %v", err)
+	}
+	s.minFree = minFreeToGoOn
+	if err := s.Commit(ctx, change("1")); err != nil {
+		t.Errorf("once there is room: %v", err)
+	}
+}
+
+func TestAPanicInAReadIsAnError(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	err := s.view(ctx, func(*badgerdb.Txn) error { panic("oh") })
+	if !errors.Is(err, bill.ErrUnavailable) {
+		t.Errorf("view: %v", err)
+	}
+	if err := s.Commit(ctx, change("1")); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func TestALogWithoutLengthDoesNotKeepTheStoreFromOpening(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, dir)
+	if err := s.Commit(ctx, change("1")); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
+	if err := os.WriteFile(filepath.Join(dir, "00009.mem"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mustOpen(t, dir).Bill(ctx, "1"); err != nil {
+		t.Errorf("Bill: %v", err)
+	}
+}
+
+func TestADiskThatIsFullWhileOpeningIsNotTakenForDamage(t *testing.T) {
+	for _, err := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if !isFull(fmt.Errorf("cannot create memtable err: %v", err)) { //nolint:errorlint // as Badger does
+			t.Errorf("%v", err)
+		}
+	}
+	if isFull(syscall.EIO) {
+		t.Errorf("%v", syscall.EIO)
 	}
 }
