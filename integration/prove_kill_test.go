@@ -34,6 +34,7 @@ type note struct {
 	bill     billJSON // as it was answered
 	reported string   // the status of the webhook that was acknowledged, or ""
 	doubtful bool     // a webhook of SUCCESS was sent and not answered
+	judged   bool     // found lost or torn
 }
 
 // story 1, story 2, story 6, story 13, story 15: Caddy is killed under load,
@@ -199,6 +200,11 @@ func (k *killed) judgeOne(code string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	noted := k.notes[code]
+	if noted.judged {
+		return // what is lost is lost once
+	}
+	bad := len(k.lost) + len(k.torn)
+	defer func() { noted.judged = len(k.lost)+len(k.torn) > bad }()
 	if err != nil || a.StatusCode != http.StatusOK && a.StatusCode != http.StatusNotFound {
 		k.torn = append(k.torn, fmt.Sprintf("%s: %v %s", code, err, a.body))
 		return
