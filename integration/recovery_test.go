@@ -47,6 +47,7 @@ func TestABillWhoseProcessDiedDuringApplyIsResolvedByTheNext(t *testing.T) {
 			gateway := newCaddy(t, "{\n\tadmin {{admin}}\n\tauto_https off\n}\n"+gatewayConfig, w.values)
 			gateway.start()
 			w.start()
+			w.control("POST", "/settings", `{"repeat":"answer"}`)
 			w.control("POST", "/faults", fault)
 			w.shop.lay(order("O-D", "15000"))
 			done := make(chan struct{})

@@ -283,14 +283,15 @@ func (w *world) awaitStatus(id, status string) billJSON {
 	w.t.Helper()
 	deadline := time.Now().Add(startWithin)
 	for {
-		b := w.bill(id)
+		a := w.must("GET", "/qlink/bills/"+id, "").want(w.t, 200)
+		b := decode[billJSON](w.t, a.body)
 		if b.Status == status {
 			return b
 		}
 		if time.Now().After(deadline) {
 			w.t.Fatalf("bill is still %s, not %s\n%s", b.Status, status, w.log.tail())
 		}
-		w.must("GET", "/qlink/bills/"+id+"?wait=1s", "", "If-None-Match", fmt.Sprintf(`"%d"`, b.Version))
+		w.must("GET", "/qlink/bills/"+id+"?wait=1s", "", "If-None-Match", a.Header.Get("ETag"))
 	}
 }
 

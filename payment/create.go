@@ -207,7 +207,9 @@ func (w *work) handedOver(b bill.Bill, h HandOver) (bill.Bill, error) {
 func (w *work) settled(b bill.Bill) (Created, error) {
 	b, err := w.awaitApply(b)
 	if err == nil && b.Status == bill.Created {
+		w.keeping = true
 		b, err = w.refresh(b)
+		w.keeping = false
 	}
 	if err != nil {
 		return Created{}, err

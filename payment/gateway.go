@@ -21,6 +21,9 @@ func followLimits() map[bill.Follow]int {
 // does. It returns the bill as last stored, also beside an error.
 func (w *work) pursue(step bill.Step) (bill.Bill, error) {
 	left := followLimits()
+	if w.keeping {
+		left[bill.FollowCancel] = 0 // it stays due: the workers see to it
+	}
 	for step.Follow != bill.FollowNone && left[step.Follow] > 0 {
 		left[step.Follow]--
 		before := step.Bill

@@ -208,6 +208,22 @@ func TestALostAnswerLeavesTheBillUnknownAndNeverMakesASecondPayment(t *testing.T
 	})
 }
 
+func TestALostActionOfAGatewayThatRepeatsNothingIsCancelledByTheWorkersNotByTheBuyersPost(t *testing.T) {
+	reconciled(t, func(t *testing.T, c *counter) {
+		c.gateway.set(func() { c.gateway.applyErr, c.gateway.applyLost = failed(qlink.KindUnclear), true })
+		b := c.mustCreate(order("15000"), payment.OutcomeUnknown)
+		c.gateway.set(func() { c.gateway.applyErr = refused("tradeUuid was used before") })
+		if again := c.mustCreate(order("15000"), payment.OutcomeExisting); again.ID != b.ID || again.Status != bill.Wait {
+			t.Errorf("posted again: %s %s", again.ID, again.Status)
+		}
+		if n := len(c.gateway.ledger); n != 1 {
+			t.Errorf("%d payments at the gateway", n)
+		}
+		pass(time.Minute)
+		c.wantStatus(b.ID, bill.Canceled)
+	})
+}
+
 func TestABillThatTheGatewayCertainlyDoesNotKnowIsAppliedForAgainUnderItsID(t *testing.T) {
 	at(t, func(t *testing.T, c *counter) {
 		c.gateway.set(func() { c.gateway.applyErr = failed(qlink.KindUnclear) })

@@ -20,6 +20,7 @@ type work struct {
 	asking  context.Context //nolint:containedctx // likewise: of questions to the gateway, which may be given up
 	store   bill.Store
 	account *Account
+	keeping bool            // nothing is cancelled: somebody wants to pay this very bill
 	caller  <-chan struct{} // closed when nobody waits for the answer any more
 }
 

@@ -17,6 +17,11 @@ func aboutKey(message string) bool {
 		}
 	}
 	list := words(message)
+	if strings.Contains(message, "重复") || slices.ContainsFunc(list, func(word string) bool {
+		return slices.Contains([]string{"unique", "duplicate", "duplicated", "repeated"}, word)
+	}) {
+		return false // of a tradeUuid: "must be unique under an appKey"
+	}
 	for i, word := range list {
 		switch word {
 		case "sign", "signature", "signatures", "signerror", "invalidsign", "appkey", "appsecret",

@@ -24,6 +24,7 @@ func TestAFailureSaysWhatIsCertain(t *testing.T) {
 		kind   Kind
 	}{
 		"refused":                   {200, `{"success":false,"message":"no such channel","errorCode":"E1"}`, KindRefused},
+		"refused as a repetition":   {200, `{"success":false,"message":"tradeUuid must be unique under an appKey"}`, KindRefused},
 		"refused in text":           {200, `{"success":"false","message":"no"}`, KindRefused},
 		"refused inside":            {200, `{"success":true,"result":{"success":false,"message":"no"}}`, KindRefused},
 		"refused with a payload":    {200, `{"success":false,"result":{"billCode":"b","tradeUuid":"u","status":"SUCCESS"}}`, KindRefused},
