@@ -889,6 +889,11 @@ func TestWaitReturnsAtTheChangeAndAtTheEndOfItsContext(t *testing.T) {
 		if same, err := c.engine.Wait(ctx, c.scope, b.ID, b.Version); err != nil || same.Version != b.Version {
 			t.Errorf("nothing happened: version %d, %v", same.Version, err)
 		}
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		if same, err := c.engine.Wait(gone, c.scope, b.ID, b.Version); err != nil || same.ID != b.ID {
+			t.Errorf("a wait that was over before it began: %v", err)
+		}
 		changed := make(chan bill.Bill)
 		go func() {
 			after, err := c.engine.Wait(context.Background(), c.scope, b.ID, b.Version)

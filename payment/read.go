@@ -55,7 +55,8 @@ func (e *Engine) Wait(ctx context.Context, s Scope, id string, version uint64) (
 	defer release()
 	versions, stop := store.Watch(id) // before the read, so that no change falls between
 	defer stop()
-	b, err := ownBill(ctx, store, s, id)
+	reading := context.WithoutCancel(ctx) // a wait that is over still tells how the bill stands
+	b, err := ownBill(reading, store, s, id)
 	if err != nil || b.Version != version {
 		return b, err
 	}
@@ -66,7 +67,7 @@ func (e *Engine) Wait(ctx context.Context, s Scope, id string, version uint64) (
 	case <-versions:
 	case <-ctx.Done():
 	}
-	after, err := ownBill(context.WithoutCancel(ctx), store, s, id)
+	after, err := ownBill(reading, store, s, id)
 	if errors.Is(err, bill.ErrUnavailable) {
 		return b, nil
 	}
