@@ -121,12 +121,16 @@ func TestAFailedReloadLeavesTheOldConfigurationServing(t *testing.T) {
 			if err := w.reload(); err == nil {
 				t.Error("the configuration was taken")
 			}
-			if after := w.bill(b.ID); after != b {
+			again := w.insist(func() *http.Request { return w.request("GET", "/qlink/bills/"+b.ID, "") })
+			if after := decode[billJSON](t, again.want(t, 200).body); after != b {
 				t.Errorf("%+v, before %+v", after, b)
 			}
 			w.write(worldConfig, w.values)
-			if code := "O-" + strings.ReplaceAll(name, " ", "-"); w.checkout(order(code, "1"), 201).Status != "WAIT" {
-				t.Error("no new payment can be made")
+			code := "O-" + strings.ReplaceAll(name, " ", "-")
+			w.shop.lay(order(code, "1"))
+			created := w.insist(func() *http.Request { return w.request("POST", "/checkout", "") })
+			if b := decode[billJSON](t, created.body); b.OrderCode != code || b.Status != "WAIT" {
+				t.Errorf("no new payment can be made: %s", created.body)
 			}
 		})
 	}

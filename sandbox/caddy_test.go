@@ -34,16 +34,24 @@ func TestUnderCaddyALedgerOpensAtTheStartAndNotInValidation(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ledger.ndjson")
 	s := &Sandbox{Ledger: file, Webhook: rec.URL, WebhookRetry: "200ms"}
 
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
+	g := &gateway{t: t}
+	// Each configuration listens at an address of its own: at a reload Caddy
+	// closes the old socket together with the connections in its queue.
+	next := func() *caddy.Config {
+		t.Helper()
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := listener.Addr().String()
+		if err := listener.Close(); err != nil {
+			t.Fatal(err)
+		}
+		g.url = "http://" + address
+		return configuration(t, address, s)
 	}
 
-	if err := caddy.Validate(configuration(t, address, s)); err != nil {
+	if err := caddy.Validate(next()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(file); !os.IsNotExist(err) {
@@ -52,13 +60,12 @@ func TestUnderCaddyALedgerOpensAtTheStartAndNotInValidation(t *testing.T) {
 
 	run := func() {
 		t.Helper()
-		if err := caddy.Run(configuration(t, address, s)); err != nil {
+		if err := caddy.Run(next()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	run()
 	t.Cleanup(func() { _ = caddy.Stop() })
-	g := &gateway{t, nil, "http://" + address}
 	g.apply("u1", "O1")
 	g.control(http.MethodPost, "/payments/u1/pay", "", http.StatusOK)
 	rec.next(t)
