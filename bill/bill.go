@@ -50,6 +50,8 @@ type Bill struct {
 	Apply  Applying   `json:"apply,omitzero"`
 	Cancel Cancelling `json:"cancel,omitzero"`
 
+	Reported Reported `json:"reported,omitzero"`
+
 	LatePayment bool   `json:"late,omitzero"`   // paid after it had ended unpaid
 	RefundDue   bool   `json:"refund,omitzero"` // another attempt of the order is paid too
 	SettledBy   Source `json:"settledBy,omitzero"`
@@ -157,9 +159,9 @@ func (b Bill) ActionLost() bool {
 }
 
 // NeverPayable reports whether b failed before anybody could have paid it: the
-// gateway refused it, and asked again did not know it.
+// gateway refused it, asked again did not know it, and never said otherwise.
 func (b Bill) NeverPayable() bool {
-	return b.Status == Fail && b.Apply.Refused && b.BillCode == "" && b.Action.Value == ""
+	return b.Status == Fail && !b.Unconfirmed() && b.Apply.Refused && b.BillCode == "" && b.Action.Value == ""
 }
 
 // ExpiryPassed reports whether b's time to be paid is over at the given time.
@@ -182,6 +184,8 @@ type Attempt struct {
 	Status   Status   `json:"status"`
 	Amount   Amount   `json:"amount"`
 	Currency Currency `json:"currency"`
+
+	Unconfirmed bool `json:"unconfirmed,omitzero"` // see Bill.Unconfirmed
 }
 
 // Latest returns the newest attempt, and whether there is one.
@@ -215,7 +219,7 @@ func (r OrderRecord) Open() (Attempt, bool) {
 // With returns the record with b's stub added or brought up to date, and
 // whether that changed anything. r itself is left alone.
 func (r OrderRecord) With(b Bill) (OrderRecord, bool) {
-	stub := Attempt{ID: b.ID, Status: b.Status, Amount: b.Amount, Currency: b.Currency}
+	stub := Attempt{ID: b.ID, Status: b.Status, Amount: b.Amount, Currency: b.Currency, Unconfirmed: b.Unconfirmed()}
 	i := slices.IndexFunc(r.Attempts, func(a Attempt) bool { return a.ID == b.ID })
 	if i >= 0 && r.Attempts[i] == stub {
 		return r, false

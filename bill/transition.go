@@ -43,6 +43,8 @@ type Rules struct {
 	UnknownAfter time.Duration // how long after /apply ended "not known" may be believed
 	MinInterval  time.Duration // between two calls of /cancel for one bill
 	CallTimeout  time.Duration // after it a call whose end was never stored has ended, its process having died
+
+	ConfirmSuccess bool // a notification's SUCCESS counts once a query agrees
 }
 
 // Next is the whole life of a bill: a pure function of the bill and an event.
@@ -60,13 +62,13 @@ func (b Bill) Next(e Event, rules Rules) (Step, error) {
 	if err != nil {
 		return Step{}, err
 	}
-	step := Step{Bill: next, Follow: follow, Conflict: b.Status == Success && contradictsPayment(e.Kind)}
+	step := Step{Bill: next, Follow: follow, Conflict: (b.Status == Success || b.Unconfirmed()) && contradictsPayment(e.Kind)}
 	step.Changed = visible(b) != visible(next)
 	if step.Changed {
 		step.Bill.Version++
 		step.Bill.UpdatedAt = e.At
 	}
-	step.Record = step.Changed || step.Bill.roomFor(e, step.Conflict)
+	step.Record = step.Changed || b.Unconfirmed() != next.Unconfirmed() || step.Bill.roomFor(e, step.Conflict)
 	step.Bill.Revision++
 	e.From, e.To, e.Version = b.Status, step.Bill.Status, step.Bill.Version
 	step.Line = e
@@ -95,6 +97,7 @@ func visible(b Bill) Bill {
 	b.AskedAt, b.Due, b.UpdatedAt, b.SignedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	b.Apply = Applying{}
 	b.Cancel = Cancelling{Requested: b.Cancel.Requested}
+	b.Reported = Reported{}
 	return b
 }
 
@@ -138,11 +141,19 @@ func contradictsPayment(k EventKind) bool {
 	return k == EventReportedFail || k == EventReportedCancel || k == EventReportedExpiry
 }
 
-// advance dispatches on the event; each row of the table is one function.
+// advance sets the columns of the table apart that are not read row by row.
 func (b Bill) advance(e Event, rules Rules) (Bill, Follow, error) {
-	if b.Status == Choose && !e.Kind.local() {
+	switch {
+	case b.Status == Choose && !e.Kind.local():
 		return b, FollowNone, nil // the gateway has not been told of it: whatever it says is not about this bill
+	case b.Unconfirmed():
+		return b.whileUnconfirmed(e, rules)
 	}
+	return b.dispatch(e, rules)
+}
+
+// dispatch calls the function of the event's row.
+func (b Bill) dispatch(e Event, rules Rules) (Bill, Follow, error) {
 	switch e.Kind {
 	case EventChosen:
 		return b.chosen(e)
@@ -161,7 +172,7 @@ func (b Bill) advance(e Event, rules Rules) (Bill, Follow, error) {
 	case EventReportedWait:
 		return b.reportedWait(e, rules)
 	case EventReportedPaid:
-		return b.reportedPaid(e)
+		return b.reportedPaid(e, rules)
 	case EventReportedFail, EventReportedCancel, EventReportedExpiry:
 		return b.reportedEnd(e)
 	case EventCancelAsked:
@@ -189,11 +200,15 @@ func (b Bill) advance(e Event, rules Rules) (Bill, Follow, error) {
 // asked claims the next question to the gateway, at most one per MinInterval,
 // for whoever stores it first.
 func (b Bill) asked(e Event, rules Rules) (Bill, Follow, error) {
-	if e.At.Before(b.AskedAt.Add(rules.MinInterval)) {
+	if b.askedLately(e.At, rules) {
 		return Bill{}, FollowNone, ErrAskedAlready
 	}
 	b.AskedAt = e.At
 	return b, FollowQuery, nil
+}
+
+func (b Bill) askedLately(now time.Time, rules Rules) bool {
+	return now.Before(b.AskedAt.Add(rules.MinInterval))
 }
 
 func (b Bill) chosen(e Event) (Bill, Follow, error) {
@@ -333,14 +348,27 @@ func (b Bill) reportedWait(e Event, rules Rules) (Bill, Follow, error) {
 	return b, FollowNone, nil
 }
 
-func (b Bill) reportedPaid(e Event) (Bill, Follow, error) {
-	if b.Status == Success {
+func (b Bill) reportedPaid(e Event, rules Rules) (Bill, Follow, error) {
+	switch {
+	case b.Status == Success:
 		return b, FollowNone, nil
+	case !e.confirms(rules):
+		return b.reportedUnconfirmed(e)
 	}
+	return b.paid(e)
+}
+
+// paid settles b, for ever. When it was paid, the notification may know better
+// than the query that confirms it.
+func (b Bill) paid(e Event) (Bill, Follow, error) {
 	b = b.learn(e.Report)
 	b.LatePayment = b.Status.Final()
 	b.Status, b.SettledBy = Success, e.Source
 	b.PayTime = e.Report.PayTime
+	if b.PayTime.IsZero() {
+		b.PayTime = b.Reported.PayTime
+	}
+	b.Reported = Reported{}
 	b.ErrorCode = ""
 	b.Cancel.Requested = false
 	return b, FollowNone, nil
@@ -424,15 +452,17 @@ func (b Bill) cancelStands() (Bill, Follow, error) {
 	return b.ended(), FollowNone, nil
 }
 
+// forced ends b on an operator's word alone, and lays aside a payment that no
+// query has confirmed. One that is confirmed later pays b all the same.
 func (b Bill) forced() (Bill, Follow, error) {
-	switch {
-	case b.Status == Success:
+	if b.Status == Success {
 		return Bill{}, FollowNone, ErrForceRefused
-	case b.Status.Final():
-		return b, FollowNone, nil
 	}
-	b.Status, b.SettledBy = Canceled, ByOperator
-	b.Cancel.Requested = false
+	b.Reported = Reported{}
+	if !b.Status.Final() {
+		b.Status, b.SettledBy = Canceled, ByOperator
+		b.Cancel.Requested = false
+	}
 	return b, FollowNone, nil
 }
 

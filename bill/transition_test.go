@@ -64,23 +64,33 @@ forced            | CANCELED        | CANCELED             | CANCELED           
 `
 
 func TestEveryCellOfTheTableIsAsTheContractSays(t *testing.T) {
-	rows := strings.Split(strings.TrimSpace(transitionTable), "\n")
+	statuses := eachCell(t, transitionTable, func(t *testing.T, event string, from bill.Status, cell string) {
+		checkCell(t, bill.EventKind(event), from, cell)
+	})
+	if statuses != len(bill.Statuses()) {
+		t.Fatalf("the table has %d statuses, there are %d", statuses, len(bill.Statuses()))
+	}
+}
+
+// eachCell runs check for every cell of a table, as a test of its own, and
+// returns how many statuses the table has.
+func eachCell(t *testing.T, table string, check func(t *testing.T, event string, from bill.Status, cell string)) int {
+	t.Helper()
+	rows := strings.Split(strings.TrimSpace(table), "\n")
 	var statuses []bill.Status
 	for _, cell := range strings.Split(rows[0], "|")[1:] {
 		statuses = append(statuses, bill.Status(strings.TrimSpace(cell)))
 	}
-	if len(statuses) != len(bill.Statuses()) {
-		t.Fatalf("the table has %d statuses, there are %d", len(statuses), len(bill.Statuses()))
-	}
 	for _, row := range rows[1:] {
 		cells := strings.Split(row, "|")
-		kind := bill.EventKind(strings.TrimSpace(cells[0]))
+		event := strings.TrimSpace(cells[0])
 		for i, cell := range cells[1:] {
-			t.Run(string(kind)+"/"+string(statuses[i]), func(t *testing.T) {
-				checkCell(t, kind, statuses[i], strings.TrimSpace(cell))
+			t.Run(event+"/"+string(statuses[i]), func(t *testing.T) {
+				check(t, event, statuses[i], strings.TrimSpace(cell))
 			})
 		}
 	}
+	return len(statuses)
 }
 
 func checkCell(t *testing.T, kind bill.EventKind, from bill.Status, cell string) {
@@ -363,33 +373,40 @@ func TestNoSequenceOfEventsUndoesAPayment(t *testing.T) {
 	}
 	reasons := []bill.CancelReason{bill.CancelBuyer, bill.CancelExpiry, bill.CancelPaid, bill.CancelReplaced}
 	rapid.Check(t, func(t *rapid.T) {
+		rules := rules
+		rules.ConfirmSuccess = rapid.Bool().Draw(t, "confirm success")
 		b := inStatus(rapid.SampledFrom(bill.Statuses()).Draw(t, "status"))
 		now := start
 		for range rapid.IntRange(1, 30).Draw(t, "events") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 3600).Draw(t, "seconds")) * time.Second)
 			e := bill.Event{
-				Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), At: now, Source: bill.ByQuery,
+				Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), At: now,
+				Source: rapid.SampledFrom([]bill.Source{bill.ByQuery, bill.ByWebhook}).Draw(t, "source"),
 				Reason: rapid.SampledFrom(reasons).Draw(t, "reason"),
 			}
 			step, err := b.Next(e, rules)
 			if err != nil {
 				continue
 			}
-			checkStep(t, b, e, step)
+			checkStep(t, b, e, step, rules)
+			checkUnconfirmed(t, b, e, step, rules)
 			b = step.Bill
 		}
 	})
 }
 
-func checkStep(t *rapid.T, before bill.Bill, e bill.Event, step bill.Step) {
+func checkStep(t *rapid.T, before bill.Bill, e bill.Event, step bill.Step, rules bill.Rules) {
 	after := step.Bill
+	toConfirm := rules.ConfirmSuccess && e.Source == bill.ByWebhook
 	switch {
 	case before.Status == bill.Success && after.Status != bill.Success:
 		t.Fatalf("%s undid a payment: %s", e.Kind, after.Status)
 	case before.Status.Final() && after.Status != before.Status && after.Status != bill.Success:
 		t.Fatalf("%s led from %s to %s", e.Kind, before.Status, after.Status)
-	case e.Kind == bill.EventReportedPaid && before.Status != bill.Choose && after.Status != bill.Success:
+	case e.Kind == bill.EventReportedPaid && before.Status != bill.Choose && after.Status != bill.Success && (!toConfirm || !after.Unconfirmed()):
 		t.Fatalf("a payment was ignored in %s", before.Status)
+	case toConfirm && before.Status != bill.Success && after.Status == bill.Success:
+		t.Fatalf("a notification alone paid a bill in %s", before.Status)
 	case after.Status == bill.Success && before.Status != bill.Success && e.Kind != bill.EventReportedPaid:
 		t.Fatalf("%s made a payment of %s", e.Kind, before.Status)
 	case after.Revision != before.Revision+1:
