@@ -61,7 +61,7 @@ func (e *Engine) cancelFor(ctx context.Context, store bill.Store, s Scope, b bil
 		return after, &Refusal{Code: CodeAlreadyPaid, Bill: &after}
 	case err != nil:
 		return bill.Bill{}, err
-	case !after.Status.Final() && !after.Cancel.Requested:
+	case !after.Status.Final() && (!after.Cancel.Requested || after.Unconfirmed()):
 		return after, &Refusal{Code: CodeCancelRefused, Bill: &after}
 	}
 	return after, nil
@@ -123,7 +123,7 @@ func (w *work) refresh(b bill.Bill) (bill.Bill, error) {
 	switch {
 	case b.Status == bill.Success, b.ApplyUnderWay(now, w.rules()):
 		return b, nil
-	case !b.Status.Final() && b.ExpiryPassed(now) && !b.Cancel.Requested:
+	case !b.Status.Final() && b.ExpiryPassed(now) && !b.Cancel.Requested && !b.Unconfirmed():
 		after, err := w.cancel(b, bill.CancelExpiry)
 		if errors.Is(err, bill.ErrAlreadyPaid) {
 			err = nil

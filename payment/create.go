@@ -149,15 +149,35 @@ func (w *work) attempt(s Scope, o bill.Order, h HandOver) (c Created, again bool
 		c, err = w.alreadyPaid(paid, o)
 		return c, false, err
 	}
-	if _, open := record.Open(); !open {
-		return w.restart(s, o, h, record, current)
-	}
-	if current.Matches(o) && current.Account == s.Account.Name && !current.Cancel.Requested && !current.ExpiryPassed(w.now()) {
+	_, open := record.Open()
+	if open && current.Matches(o) && current.Account == s.Account.Name && !current.Cancel.Requested && !current.ExpiryPassed(w.now()) {
 		c, err = w.rejoin(current, h)
 		ended := c.Bill.Status.EndedUnpaid() && c.Outcome != OutcomeRefused
 		return c, ended, err
 	}
+	if reported, ok := record.Unconfirmed(); ok {
+		return w.awaitConfirmation(s, h, current, reported)
+	}
+	if !open {
+		return w.restart(s, o, h, record, current)
+	}
 	return w.replace(current, h)
+}
+
+// awaitConfirmation starts no new attempt beside one that may be paid: it asks
+// the gateway after that one, and lets the next round see what that has shown.
+func (w *work) awaitConfirmation(s Scope, h HandOver, current bill.Bill, reported bill.Attempt) (c Created, again bool, err error) {
+	if _, err = w.handedOver(current, h); err != nil {
+		return Created{}, false, err
+	}
+	b, err := w.store.Bill(w.ctx, reported.ID)
+	if err == nil && b.Account == s.Account.Name {
+		b, err = w.refresh(b)
+	}
+	if err != nil || !b.Unconfirmed() {
+		return Created{}, true, err
+	}
+	return Created{}, false, &Refusal{Code: CodePreviousOpen, Bill: &b}
 }
 
 // restart begins a new attempt after one that ended unpaid, unless the gateway,
@@ -203,10 +223,10 @@ func (w *work) handedOver(b bill.Bill, h HandOver) (bill.Bill, error) {
 }
 
 // settled is the answer about a bill that exists, once the outcome of its
-// /apply is known as far as it can be.
+// /apply, and of a payment that was reported, is known as far as it can be.
 func (w *work) settled(b bill.Bill) (Created, error) {
 	b, err := w.awaitApply(b)
-	if err == nil && b.Status == bill.Created {
+	if err == nil && (b.Status == bill.Created || b.Unconfirmed()) {
 		w.keeping = true
 		b, err = w.refresh(b)
 		w.keeping = false

@@ -191,7 +191,7 @@ func (w *work) query(b bill.Bill) (bill.Step, error) {
 		return step, err
 	}
 	readable := step.Line.Kind != bill.EventContradiction && step.Line.Kind != bill.EventReportedOther
-	if readable && step.Bill.Cancel.Confirmed && !step.Bill.Status.Final() {
+	if readable && step.Bill.Cancel.Confirmed && !step.Bill.Status.Final() && !step.Bill.Unconfirmed() {
 		return w.record(b.ID, bill.Event{Kind: bill.EventCancelStands, At: w.now(), Source: bill.ByCancel})
 	}
 	return step, nil

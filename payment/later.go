@@ -83,10 +83,15 @@ func (e *Engine) later(account *Account, step bill.Step) {
 }
 
 // cancelSiblings calls /cancel for the attempts that a payment put an end to.
+// After one that may be paid as well it only asks.
 func (e *Engine) cancelSiblings(account *Account, siblings []bill.BillChange) {
 	for _, s := range siblings {
+		follow := bill.FollowCancel
+		if s.Bill.Unconfirmed() {
+			follow = bill.FollowQuery
+		}
 		if !s.Bill.Status.Final() {
-			e.later(account, bill.Step{Bill: s.Bill, Follow: bill.FollowCancel})
+			e.later(account, bill.Step{Bill: s.Bill, Follow: follow})
 		}
 	}
 }

@@ -114,11 +114,18 @@ var everyEnd = []bill.NotificationType{bill.BillPaid, bill.BillLatePayment, bill
 // notified is a counter whose shop is told of every end at shopURL.
 func notified(t *testing.T, test func(t *testing.T, c *counter, shop *mailbox), targets ...payment.Target) {
 	t.Helper()
+	notifiedWith(t, func(*payment.Config) {}, test, targets...)
+}
+
+// notifiedWith is notified with a change to the configuration.
+func notifiedWith(t *testing.T, change func(*payment.Config), test func(t *testing.T, c *counter, shop *mailbox), targets ...payment.Target) {
+	t.Helper()
 	if targets == nil {
 		targets = []payment.Target{{URL: shopURL, Secrets: [][]byte{newKey, oldKey}, Events: everyEnd}}
 	}
 	shop := &mailbox{holdURLs: make(map[string]chan struct{})}
 	notify := func(cfg *payment.Config) {
+		change(cfg)
 		cfg.NotifyTransport = shop
 		cfg.Notify = func(account, name string) []payment.Target {
 			if account != "default" || name != "default" {

@@ -47,6 +47,8 @@ type Account struct {
 	CallTimeout   time.Duration            // of one call to the gateway
 	StatusBatch   int                      // bills in one question of the workers
 	AcceptUnknown bool                     // a notification about an unknown bill is answered as if known
+
+	ConfirmSuccess bool // a notification's SUCCESS counts once a query agrees
 }
 
 // Scope is what a handler answers for: one account and one shop.

@@ -181,14 +181,17 @@ func (e *Engine) each(ctx context.Context, store bill.Store, gateway *watched, b
 	running.Wait()
 }
 
-// sweep adds every open bill of an account whose gateway has come back.
+// sweep adds every bill of an account whose gateway has come back that is open
+// or reported as paid and not confirmed.
 func (e *Engine) sweep(ctx context.Context, store bill.Store, account *Account, due []bill.Bill) []bill.Bill {
 	far := e.now().Add(e.cfg.MaxInterval * 2)
 	ids, err := store.Due(ctx, far, sweepSize)
 	if err == nil {
 		var all []bill.Bill
 		if all, err = e.load(ctx, store, ids); err == nil {
-			due = slices.DeleteFunc(all, func(b bill.Bill) bool { return !account.has(b) || b.Status.Final() && b.Due.After(e.now()) })
+			due = slices.DeleteFunc(all, func(b bill.Bill) bool {
+				return !account.has(b) || b.Status.Final() && !b.Unconfirmed() && b.Due.After(e.now())
+			})
 		}
 	}
 	if err != nil {
@@ -207,7 +210,7 @@ func (w *work) askedLately(b bill.Bill) bool {
 // onlyStatus reports whether a status is all there is to learn about b: it
 // needs no call of /apply or /cancel.
 func (w *work) onlyStatus(b bill.Bill) bool {
-	if b.Status.Final() {
+	if b.Status.Final() || b.Unconfirmed() {
 		return true
 	}
 	return b.Status == bill.Wait && !b.ActionLost() && !b.Cancel.Requested && !b.ExpiryPassed(w.now())

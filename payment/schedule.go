@@ -18,17 +18,18 @@ const jitter = 5
 // again: a picture of a QR code stays payable.
 var lateChecks = []time.Duration{5 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour, 72 * time.Hour}
 
-// due says when b wants to be asked after next; zero for never.
+// due says when b wants to be asked after next; zero for never. Until a
+// payment that was reported is confirmed, an ended bill is as good as open.
 func (e *Engine) due(b bill.Bill, now time.Time) time.Time {
 	switch {
 	case b.Status == bill.Success:
 		return time.Time{}
 	case b.Status == bill.Choose:
 		return b.ExpiresAt
-	case b.Status.Final():
+	case b.Status.Final() && !b.Unconfirmed():
 		return lateCheck(b, now)
 	}
-	wait := now.Sub(latest(b.CreatedAt, b.Apply.StartedAt, b.Cancel.At)) / slowing
+	wait := now.Sub(latest(b.CreatedAt, b.Apply.StartedAt, b.Cancel.At, b.Reported.At)) / slowing
 	wait = min(max(wait, e.cfg.MinInterval), e.cfg.MaxInterval)
 	wait += time.Duration(e.cfg.Rand(int64(wait)/jitter + 1))
 	next := now.Add(wait)

@@ -40,6 +40,8 @@ func (w *work) rules() bill.Rules {
 		UnknownAfter: w.engine.cfg.UnknownAfter,
 		MinInterval:  w.engine.cfg.MinInterval,
 		CallTimeout:  w.account.CallTimeout + callSlack,
+
+		ConfirmSuccess: w.account.ConfirmSuccess,
 	}
 }
 
@@ -91,16 +93,17 @@ func worthWriting(b bill.Bill, step bill.Step) bool {
 	return step.Changed || step.Record || b != after
 }
 
-// change gathers one transaction: the bill first, then the order where a
-// status moved, then the attempts that a payment puts an end to.
+// change gathers one transaction: the bill first, then the order where its
+// stub of the bill moved, then the attempts that a payment puts an end to.
 func (w *work) change(before bill.Bill, step *bill.Step) (bill.Change, error) {
 	var change bill.Change
-	if before.Status != step.Bill.Status {
+	moved := before.Status != step.Bill.Status
+	if moved || before.Unconfirmed() != step.Bill.Unconfirmed() {
 		record, err := w.store.Order(w.ctx, step.Bill.OrderKey())
 		if err != nil {
 			return bill.Change{}, fmt.Errorf("read order of bill %s: %w", before.ID, err)
 		}
-		if step.Bill.Status == bill.Success {
+		if moved && step.Bill.Status == bill.Success {
 			if change.Bills, err = w.siblings(record, step); err != nil {
 				return bill.Change{}, err
 			}
@@ -111,7 +114,7 @@ func (w *work) change(before bill.Bill, step *bill.Step) (bill.Change, error) {
 		record, _ = record.With(step.Bill)
 		record.Revision++
 		change.Order = &record
-		if kind := step.Bill.NotificationType(); kind != "" {
+		if kind := step.Bill.NotificationType(); moved && kind != "" {
 			if err := w.tellShop(&change, step.Bill, kind, record, nil); err != nil {
 				return bill.Change{}, err
 			}
@@ -181,8 +184,12 @@ func (w *work) tell(step bill.Step) {
 			zap.Bool("refund_due", b.RefundDue), zap.String("message", line.Report.Message))...)
 	case line.Kind == bill.EventContradiction, line.Kind == bill.EventReportedOther:
 		logger.Warn("gateway report changes nothing", append(fields, zap.String("gateway_status", line.Report.Status))...)
+	case line.Kind == bill.EventForced:
+		logger.Warn("an operator ended the bill by force", append(fields, zap.String("reason", line.Note))...)
 	case line.From != line.To:
 		logger.Info("bill changed", fields...)
+	case line.Kind == bill.EventReportedPaid && b.Unconfirmed():
+		logger.Info("payment reported, not confirmed yet", fields...)
 	default:
 		logger.Debug("bill event", fields...)
 	}
