@@ -92,7 +92,10 @@ type Account struct {
 	// general and by pay channel. Default: 24h.
 	ExpireAfter []Expiry `json:"expire_after,omitempty"`
 
-	// ConfirmSuccess is off: this version believes a signed notification.
+	// ConfirmSuccess says whether a signed notification of a payment is believed
+	// by itself (off), or the bill is paid once the gateway, asked, agrees (on).
+	// Until then no cancel of it completes, and no new attempt of its order
+	// starts. Default: off.
 	ConfirmSuccess string `json:"confirm_success,omitempty"`
 
 	// UnknownBills says what a notification about a bill that is not in the
@@ -184,12 +187,8 @@ var accountOptions = []option[Account, terms]{
 			qlink.AccountFieldPayAccount, qlink.AccountFieldGlinkAccount, qlink.AccountFieldBoth)},
 	{"timeout", func(a *Account) *string { return &a.Timeout },
 		span(func(t *terms) *time.Duration { return &t.client.Timeout })},
-	{"confirm_success", func(a *Account) *string { return &a.ConfirmSuccess }, func(t *terms, v string) error {
-		if v == "on" {
-			return unsupportedError(v)
-		}
-		return word(func(t *terms) *string { return &t.confirm }, "on", "off")(t, v)
-	}},
+	{"confirm_success", func(a *Account) *string { return &a.ConfirmSuccess },
+		word(func(t *terms) *string { return &t.confirm }, "on", "off")},
 	{"unknown_bills", func(a *Account) *string { return &a.UnknownBills },
 		word(func(t *terms) *string { return &t.unknown }, "reject", "accept")},
 	{"status_batch", func(a *Account) *string { return &a.StatusBatch },
@@ -229,6 +228,8 @@ func (a *Account) provision(ctx caddy.Context, r resolver, name string, logger *
 		CallTimeout:   t.client.Timeout,
 		StatusBatch:   t.statusBatch,
 		AcceptUnknown: t.unknown == "accept",
+
+		ConfirmSuccess: t.confirm == "on",
 	}
 	warnPlainHTTP(logger, account, t.client.Endpoint)
 	return account, nil

@@ -93,7 +93,7 @@ func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 //			# what becomes of bills
 //			expire_after    <duration> [<pay_channel>...]  # default 24h; 0 is never; repeatable per channel
 //			unknown_bills   reject|accept          # default reject
-//			confirm_success on|off                 # default off; on: not yet
+//			confirm_success on|off                 # default off; on: a payment counts once a query agrees
 //			notify          <url> {                # as below, for this account's bills
 //				...
 //			}

@@ -95,7 +95,7 @@ func TestWhatCannotBeLoadedIsToldByAccountAndField(t *testing.T) {
 		{appOf, `"reconcile":{"min_interval":"10s","max_interval":"5s"}`, `reconcile: max_interval (5s) is less than min_interval (10s)`},
 		{appOf, `"limits":{"open_per_client":"5"}`, `limits: open_per_client is not supported by this version yet`},
 		{accountOf, accountOf + `,"offer":["ONLINE/QRIS"]`, `account "default": offer is not supported by this version yet`},
-		{accountOf, accountOf + `,"confirm_success":"on"`, `account "default": confirm_success: on is not supported by this version yet`},
+		{accountOf, accountOf + `,"confirm_success":"yes"`, `account "default": confirm_success: "yes" is none of ["on" "off"]`},
 		{handlerOf, handlerOf + `,"retry":"10m"`, `retry is not supported by this version yet`},
 		{handlerOf, handlerOf + `,"page":{}`, `page is not supported by this version yet`},
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/qlink"
 )
@@ -62,6 +63,17 @@ func TestUnpaidBillsExpireByTheirChannelsRuleOrElseTheGeneralOne(t *testing.T) {
 	})
 	if got.expireAfter != 0 || got.expireChannel["OVO"] != 30*time.Minute || got.expireChannel["BANK"] != 48*time.Hour {
 		t.Errorf("got %s and %v", got.expireAfter, got.expireChannel)
+	}
+}
+
+func TestANotificationIsBelievedUnlessItIsToBeConfirmed(t *testing.T) {
+	t.Setenv("QLINK_TEST_VALUE", "on")
+	for word, want := range map[string]bool{"": false, "off": false, "on": true, "{env.QLINK_TEST_VALUE}": true} {
+		a := &Account{Environment: "test", AppKey: "k", AppSecret: []string{"s"}, PayAccount: "p", ConfirmSuccess: word}
+		account, err := a.provision(caddy.Context{Context: t.Context()}, newResolver(), "default", zap.NewNop())
+		if err != nil || account.ConfirmSuccess != want {
+			t.Errorf("%q: %+v, %v", word, account, err)
+		}
 	}
 }
 
