@@ -126,7 +126,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		NewID:        uuid.NewString,
 		Rand:         rand.Int64N,
 	})
-	a.vault.work = a.engine.Run
+	a.vault.work, a.vault.tidy = a.engine.Run, a.closeIdleConnections
 	return nil
 }
 
@@ -218,12 +218,16 @@ func (a *App) Stop() error {
 // Cleanup closes the connections to gateways that are idle. Calls under way
 // keep theirs.
 func (a *App) Cleanup() error {
+	a.closeIdleConnections()
+	return nil
+}
+
+func (a *App) closeIdleConnections() {
 	for _, account := range a.accounts {
 		if c, ok := account.Gateway.(interface{ CloseIdleConnections() }); ok {
 			c.CloseIdleConnections()
 		}
 	}
-	return nil
 }
 
 // Handler takes payments for one site. It answers what lies under its prefix

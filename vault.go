@@ -37,8 +37,13 @@ type vault struct {
 	work     func(context.Context)
 	stopWork func()
 
+	// tidy closes the idle connections that operations leave behind. Stop is
+	// followed by a cleanup that does so too, and operations outlive both.
+	tidy func()
+
 	mu       sync.Mutex
 	started  bool
+	stopped  bool
 	held     *store.Holding // nil before Start, after Stop, and while the store is unavailable
 	heldFrom time.Time
 	failed   error // of the last try to open the store, or nil
@@ -50,7 +55,7 @@ func newVault(opener bill.Opener, logger *zap.Logger) (*vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &vault{opener: opener, key: key, logger: logger}, nil
+	return &vault{opener: opener, key: key, logger: logger, tidy: func() {}}, nil
 }
 
 // start opens the store and holds it. A store that cannot be reached now is
@@ -80,7 +85,7 @@ func (v *vault) start() error {
 func (v *vault) stop() {
 	v.mu.Lock()
 	held := v.held
-	v.started, v.held = false, nil
+	v.started, v.stopped, v.held = false, true, nil
 	v.mu.Unlock()
 	if held != nil {
 		held.Release()
@@ -92,7 +97,7 @@ func (v *vault) stop() {
 func (v *vault) lease(ctx context.Context) (bill.Store, func(), error) {
 	if l, ok := store.TryAcquire(v.key); ok {
 		v.hold()
-		return l.Store(), l.Release, nil
+		return l.Store(), v.end(l), nil
 	}
 	if err := v.resting(); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", bill.ErrUnavailable, err)
@@ -105,7 +110,20 @@ func (v *vault) lease(ctx context.Context) (bill.Store, func(), error) {
 		return nil, nil, fmt.Errorf("%w: %w", bill.ErrUnavailable, err)
 	}
 	v.hold()
-	return l.Store(), l.Release, nil
+	return l.Store(), v.end(l), nil
+}
+
+// end returns what ends an operation with its lease.
+func (v *vault) end(l *store.Lease) func() {
+	return func() {
+		l.Release()
+		v.mu.Lock()
+		stopped := v.stopped
+		v.mu.Unlock()
+		if stopped {
+			v.tidy()
+		}
+	}
 }
 
 func (v *vault) acquire(ctx context.Context) (*store.Lease, error) {

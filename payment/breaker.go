@@ -83,3 +83,10 @@ func (w *watched) Cancel(ctx context.Context, tradeUUID, billCode string) (qlink
 	answer, err := w.Gateway.Cancel(ctx, tradeUUID, billCode)
 	return answer, w.note(err)
 }
+
+// CloseIdleConnections closes the gateway's, where it keeps any.
+func (w *watched) CloseIdleConnections() {
+	if c, ok := w.Gateway.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
