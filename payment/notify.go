@@ -56,13 +56,7 @@ func (w *work) tellShop(change *bill.Change, b bill.Bill, kind bill.Notification
 				return fmt.Errorf("notification of bill %s: %w", b.ID, err)
 			}
 		}
-		older, err := w.store.PendingNotification(w.ctx, target.URL, b.OrderKey())
-		switch {
-		case err == nil:
-			older.State, older.Due = bill.Superseded, time.Time{}
-			older.Revision++
-			change.Notifications = append(change.Notifications, older)
-		case !isNotFound(err):
+		if err := w.supersede(change, target.URL, b.OrderKey()); err != nil {
 			return fmt.Errorf("notification of bill %s: %w", b.ID, err)
 		}
 		change.Notifications = append(change.Notifications, bill.Notification{
@@ -71,6 +65,28 @@ func (w *work) tellShop(change *bill.Change, b bill.Bill, kind bill.Notification
 			CreatedAt: w.now(), Due: w.now(), State: bill.Pending, Revision: 1,
 		})
 	}
+	return nil
+}
+
+// supersede takes the place of what is pending for a URL about an order, in the
+// store or in the change itself.
+func (w *work) supersede(change *bill.Change, url string, key bill.OrderKey) error {
+	for i := range change.Notifications {
+		if n := &change.Notifications[i]; n.URL == url && n.State == bill.Pending {
+			n.State, n.Due = bill.Superseded, time.Time{}
+			return nil
+		}
+	}
+	older, err := w.store.PendingNotification(w.ctx, url, key)
+	switch {
+	case isNotFound(err):
+		return nil
+	case err != nil:
+		return err
+	}
+	older.State, older.Due = bill.Superseded, time.Time{}
+	older.Revision++
+	change.Notifications = append(change.Notifications, older)
 	return nil
 }
 

@@ -307,6 +307,41 @@ func TestANewerNotificationSupersedesAnOlderOneOfTheOrder(t *testing.T) {
 	})
 }
 
+// A bill that waits for the buyer's choice ends at once where an earlier
+// attempt turns out to be paid: whoever is told of ends is told of that one.
+func TestTheEndThatAPaymentBringsToAnUnchosenBillIsToldToo(t *testing.T) {
+	const cancelsURL = "https://shop.example/cancels"
+	targets := []payment.Target{
+		{URL: shopURL, Secrets: [][]byte{newKey}, Events: everyEnd},
+		{URL: cancelsURL, Secrets: [][]byte{newKey}, Events: []bill.NotificationType{bill.BillCanceled}},
+	}
+	notified(t, func(t *testing.T, c *counter, shop *mailbox) {
+		first := c.mustCreate(order("15000"), payment.OutcomeNew)
+		if err := c.notify(first, "FAIL"); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Second)
+		unchosen := order("15000")
+		unchosen.PayChannel = ""
+		second := c.mustCreate(unchosen, payment.OutcomeNew)
+		if err := c.notify(first, "SUCCESS"); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Minute)
+		c.wantStatus(second.ID, bill.Canceled)
+		told := make(map[string]string)
+		for _, m := range shop.all() {
+			told[m.url] += m.kind + " "
+			if m.kind == "bill.canceled" && (m.bill != second.ID || m.paidBill != first.ID) {
+				t.Errorf("%s", m.payload)
+			}
+		}
+		if told[shopURL] != "bill.failed bill.late_payment " || told[cancelsURL] != "bill.canceled " {
+			t.Errorf("came: %v", told)
+		}
+	}, targets...)
+}
+
 func TestANewerNotificationNeverOvertakesADeliveryUnderWay(t *testing.T) {
 	notified(t, func(t *testing.T, c *counter, shop *mailbox) {
 		hold := make(chan struct{})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -95,8 +96,7 @@ func worthWriting(b bill.Bill, step bill.Step) bool {
 
 // change gathers one transaction: the bill first, then the order where its
 // stub of the bill moved, then the attempts that a payment puts an end to.
-func (w *work) change(before bill.Bill, step *bill.Step) (bill.Change, error) {
-	var change bill.Change
+func (w *work) change(before bill.Bill, step *bill.Step) (change bill.Change, err error) {
 	moved := before.Status != step.Bill.Status
 	if moved || before.Unconfirmed() != step.Bill.Unconfirmed() {
 		record, err := w.store.Order(w.ctx, step.Bill.OrderKey())
@@ -114,10 +114,10 @@ func (w *work) change(before bill.Bill, step *bill.Step) (bill.Change, error) {
 		record, _ = record.With(step.Bill)
 		record.Revision++
 		change.Order = &record
-		if kind := step.Bill.NotificationType(); moved && kind != "" {
-			if err := w.tellShop(&change, step.Bill, kind, record, nil); err != nil {
-				return bill.Change{}, err
-			}
+	}
+	if moved {
+		if err := w.tellEnds(&change, step.Bill); err != nil {
+			return bill.Change{}, err
 		}
 	}
 	own := bill.BillChange{Bill: step.Bill}
@@ -126,6 +126,19 @@ func (w *work) change(before bill.Bill, step *bill.Step) (bill.Change, error) {
 	}
 	change.Bills = append([]bill.BillChange{own}, change.Bills...)
 	return change, nil
+}
+
+// tellEnds adds what the shop is told of the bills that end with a change of b,
+// b's own end last: it supersedes those that it brought.
+func (w *work) tellEnds(change *bill.Change, b bill.Bill) error {
+	for _, c := range append(slices.Clone(change.Bills), bill.BillChange{Bill: b}) {
+		if kind := c.Bill.NotificationType(); kind != "" {
+			if err := w.tellShop(change, c.Bill, kind, *change.Order, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // announce wakes the deliverer where a change brought it work.
