@@ -260,12 +260,12 @@ func (l *logbook) tail() string {
 	return strings.Join(lines[max(0, len(lines)-60):], "\n")
 }
 
-// goroutines returns the stacks of the process's goroutines.
-func (c *caddy) goroutines() []string {
+// profile returns a profile of the process.
+func (c *caddy) profile(name string) []byte {
 	c.t.Helper()
 	var text []byte
-	c.await("the goroutines' stacks", func() bool {
-		req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, "http://"+c.admin+"/debug/pprof/goroutine?debug=2", nil)
+	c.await("the profile "+name, func() bool {
+		req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, "http://"+c.admin+"/debug/pprof/"+name, nil)
 		if err != nil {
 			c.t.Fatal(err)
 		}
@@ -278,7 +278,13 @@ func (c *caddy) goroutines() []string {
 		text, err = io.ReadAll(resp.Body)
 		return err == nil && resp.StatusCode == http.StatusOK
 	})
-	return strings.Split(string(text), "\n\n")
+	return text
+}
+
+// goroutines returns the stacks of the process's goroutines.
+func (c *caddy) goroutines() []string {
+	c.t.Helper()
+	return strings.Split(string(c.profile("goroutine?debug=2")), "\n\n")
 }
 
 // running counts the goroutines in whose stack the function stands.

@@ -23,6 +23,7 @@ var (
 	proveOrders   = flag.Int("prove.orders", 45, "orders told to the failing shop")
 	proveFailing  = flag.Int("prove.failing", 50, "deliveries in a hundred that the failing shop fails")
 	proveStorm    = flag.Int("prove.storm", 1, "tries of each order's last news before the failing shop mends")
+	proveReloads  = flag.Int("prove.reloads", 200, "reloads under load")
 	proveWorkers  = 8                                             // buyers at once, in every trial
 	provedTrial   = "proved"                                      // begins each row of the table, for scripts/prove
 	gatewayGlobal = "{\n\tadmin {{admin}}\n\tauto_https off\n}\n" // global options of the gateway's own process

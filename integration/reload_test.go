@@ -1,91 +1,12 @@
 package integration
 
 import (
-	"context"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 )
-
-// reloads is how many reloads the module has to live through under load.
-const reloads = 200
-
-// ours marks the goroutines that this module starts, in a stack's text.
-const ours = "caddy-qlink/caddy-qlink/"
-
-// story 37, story 41, story 42
-func TestReloadsUnderLoadLoseNothingAndLeaveNothingBehind(t *testing.T) {
-	w := prepareWorld(t, plainSite, "")
-	w.write(siteConfig, w.values)
-	gateway := newCaddy(t, "{\n\tadmin {{admin}}\n\tauto_https off\n}\n"+gatewayConfig, w.values)
-	gateway.start() // a process of its own, which nobody reloads
-	w.start()
-	b := w.checkout(order("O-LOAD", "15000"), 201)
-	before := w.running(ours)
-	ctx, stop := context.WithCancel(t.Context())
-	var load sync.WaitGroup
-	var served atomic.Int64
-	for worker := range 4 {
-		load.Go(func() {
-			for n := 0; ctx.Err() == nil; n++ {
-				for _, status := range w.buy(fmt.Sprintf("O-L%d-%d", worker, n)) {
-					if status != http.StatusOK && status != http.StatusCreated {
-						t.Errorf("%d from worker %d, order %d", status, worker, n)
-						return
-					}
-					served.Add(1)
-				}
-			}
-		})
-	}
-	for n := range reloads {
-		if err := w.reload(); err != nil {
-			t.Errorf("reload %d: %v", n, err)
-			break
-		}
-	}
-	stop()
-	load.Wait()
-	if served.Load() < reloads {
-		t.Errorf("only %d requests were served in the meantime", served.Load())
-	}
-	if after := w.bill(b.ID); after != b {
-		t.Errorf("%+v, before %+v", after, b)
-	}
-	w.client.CloseIdleConnections()
-	w.await("the old configurations' goroutines to end", func() bool { return w.running(ours) <= before })
-	if t.Failed() {
-		t.Log(w.log.tail())
-	}
-	for what, function := range map[string]string{"committers": "store/badger.(*committer)", "sets of workers": "payment.(*Engine).Run("} {
-		if n := w.running(function); n != 1 {
-			t.Errorf("%d %s on one store", n, what)
-		}
-	}
-}
-
-// buy creates a bill, reads it and settles it by a webhook; the statuses of
-// the answers.
-func (w *world) buy(code string) (statuses []int) {
-	body := order(code, "15000")
-	created := w.insist(func() *http.Request { return signed(w.request("POST", "/qlink/bills", body), body) })
-	statuses = append(statuses, created.StatusCode)
-	if created.StatusCode > http.StatusCreated {
-		return statuses
-	}
-	id := decode[billJSON](w.t, created.body).ID
-	read := w.insist(func() *http.Request { return w.request("GET", "/qlink/bills/"+id, "") })
-	notification := fmt.Sprintf(`{"tradeUuid":%q,"status":"SUCCESS"}`, id)
-	settled := w.insist(func() *http.Request {
-		return w.request("POST", "/qlink/payNotification", notification, "appKey", appKey, "sign", signOf(notification, appSecret))
-	})
-	return append(statuses, read.StatusCode, settled.StatusCode)
-}
 
 // insist sends a request until there is an answer. At a reload Caddy closes
 // the old listening socket together with what waits in its queue: a site
