@@ -22,6 +22,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 )
 
 // startWithin bounds how long a process may take to serve or to end: generous,
@@ -32,6 +34,10 @@ const startWithin = 60 * time.Second
 var binary string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(playCaddy) != "" {
+		caddycmd.Main() // exits by itself
+		return
+	}
 	os.Exit(buildAndRun(m))
 }
 
@@ -58,6 +64,7 @@ type caddy struct {
 	home   string // HOME and all that XDG names
 	config string // path of its Caddyfile
 	admin  string // host:port
+	binary string
 	env    []string
 	cmd    *exec.Cmd
 	log    *logbook
@@ -69,7 +76,7 @@ type caddy struct {
 func newCaddy(t *testing.T, caddyfile string, values map[string]string) *caddy {
 	t.Helper()
 	home := t.TempDir()
-	c := &caddy{t: t, home: home, admin: freeAddress(t), log: new(logbook), config: filepath.Join(home, "Caddyfile")}
+	c := &caddy{t: t, home: home, admin: freeAddress(t), binary: binary, log: new(logbook), config: filepath.Join(home, "Caddyfile")}
 	c.env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+filepath.Join(home, "data"), "XDG_CONFIG_HOME="+filepath.Join(home, "config"),
 		"GORACE=atexit_sleep_ms=0") // else the race detector makes every exit a second longer
 	c.write(caddyfile, values)
@@ -93,7 +100,7 @@ func (c *caddy) write(caddyfile string, values map[string]string) {
 // configuration.
 func (c *caddy) start() {
 	c.t.Helper()
-	c.cmd = exec.Command(binary, "run", "--config", c.config, "--adapter", "caddyfile")
+	c.cmd = exec.Command(c.binary, "run", "--config", c.config, "--adapter", "caddyfile")
 	c.cmd.Env, c.cmd.Stdout, c.cmd.Stderr = c.env, c.log, c.log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := c.cmd.Start(); err != nil {
@@ -160,7 +167,7 @@ func (c *caddy) run(args ...string) (output string, err error) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), startWithin)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, c.binary, args...)
 	cmd.Env = c.env
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -24,6 +24,7 @@ var (
 	proveFailing  = flag.Int("prove.failing", 50, "deliveries in a hundred that the failing shop fails")
 	proveStorm    = flag.Int("prove.storm", 1, "tries of each order's last news before the failing shop mends")
 	proveReloads  = flag.Int("prove.reloads", 200, "reloads under load")
+	proveCrashes  = flag.Int("prove.crashes", 1, "crashes at each named point")
 	proveWorkers  = 8                                             // buyers at once, in every trial
 	provedTrial   = "proved"                                      // begins each row of the table, for scripts/prove
 	gatewayGlobal = "{\n\tadmin {{admin}}\n\tauto_https off\n}\n" // global options of the gateway's own process
@@ -39,19 +40,30 @@ func prove(t *testing.T, trial, through, result string) {
 // shop makes an order of whatever code it is asked for.
 func provingGround(t *testing.T, site string) (w *world, gateway *caddy) {
 	t.Helper()
-	w = prepareWorld(t, site, "")
+	w = prepareGround(t, site)
+	return w, startGateway(t, w, gatewayConfig)
+}
+
+func prepareGround(t *testing.T, site string) *world {
+	t.Helper()
+	w := prepareWorld(t, site, "")
 	w.shop.serve(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Content-Type", "application/vnd.qlink.order+json")
 		rw.WriteHeader(http.StatusCreated)
 		fmt.Fprint(rw, order(r.URL.Query().Get("order"), "15000"))
 	})
-	gateway = newCaddy(t, gatewayGlobal+gatewayConfig, w.values)
+	return w
+}
+
+func startGateway(t *testing.T, w *world, config string) *caddy {
+	t.Helper()
+	gateway := newCaddy(t, gatewayGlobal+config, w.values)
 	gateway.start()
 	// A gateway that repeats its answer lets a lost action be fetched. One that
 	// does not has the bill cancelled and the order begun anew: two payments in
 	// its ledger, of which one can be paid.
 	w.control("POST", "/settings", `{"repeat":"answer"}`)
-	return w, gateway
+	return gateway
 }
 
 // order asks for a checkout as a buyer's click does; an error means that no
