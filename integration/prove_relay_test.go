@@ -56,7 +56,7 @@ func (s *switchboard) read(r *http.Request) (call, error) {
 	}
 	var named struct {
 		TradeUUID, OrderCode string
-		TradeUUIDs           []string `json:"tradeUuids"`
+		TradeUUIDs           []string `json:"tradeUuidList"`
 	}
 	if err := json.Unmarshal(body, &named); err != nil {
 		return c, fmt.Errorf("%s: %w: %.500s", c.operation, err, body)
@@ -64,6 +64,9 @@ func (s *switchboard) read(r *http.Request) (call, error) {
 	c.trades = named.TradeUUIDs
 	if named.TradeUUID != "" {
 		c.trades = []string{named.TradeUUID}
+	}
+	if len(c.trades) == 0 {
+		return c, fmt.Errorf("%s: it names no payment: %.500s", c.operation, body)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

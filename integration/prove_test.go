@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"net/http"
@@ -17,17 +18,18 @@ import (
 // synced before it answers; buyers, the messenger of webhooks and the shop live
 // in the test's process, which nothing kills, and so need no file.
 var (
-	proveSeed     = flag.Uint64("prove.seed", 1, "seed of all that the trials choose by chance")
-	proveKills    = flag.Int("prove.kills", 3, "rounds of kill -9")
-	proveAcks     = flag.Int("prove.acks", 60, "acknowledgements in a round before the kill, on average")
-	proveOrders   = flag.Int("prove.orders", 45, "orders told to the failing shop")
-	proveFailing  = flag.Int("prove.failing", 50, "deliveries in a hundred that the failing shop fails")
-	proveStorm    = flag.Int("prove.storm", 1, "tries of each order's last news before the failing shop mends")
-	proveReloads  = flag.Int("prove.reloads", 200, "reloads under load")
-	proveCrashes  = flag.Int("prove.crashes", 1, "crashes at each named point")
-	proveWorkers  = 8                                             // buyers at once, in every trial
-	provedTrial   = "proved"                                      // begins each row of the table, for scripts/prove
-	gatewayGlobal = "{\n\tadmin {{admin}}\n\tauto_https off\n}\n" // global options of the gateway's own process
+	proveSeed      = flag.Uint64("prove.seed", 1, "seed of all that the trials choose by chance")
+	proveKills     = flag.Int("prove.kills", 3, "rounds of kill -9")
+	proveAcks      = flag.Int("prove.acks", 60, "acknowledgements in a round before the kill, on average")
+	proveOrders    = flag.Int("prove.orders", 45, "orders told to the failing shop")
+	proveFailing   = flag.Int("prove.failing", 50, "deliveries in a hundred that the failing shop fails")
+	proveStorm     = flag.Int("prove.storm", 1, "tries of each order's last news before the failing shop mends")
+	proveReloads   = flag.Int("prove.reloads", 200, "reloads under load")
+	proveCrashes   = flag.Int("prove.crashes", 1, "crashes at each named point")
+	proveCheckouts = flag.Int("prove.checkouts", 120, "checkouts while the way to the gateway is harmed")
+	proveWorkers   = 8                                             // buyers at once, in every trial
+	provedTrial    = "proved"                                      // begins each row of the table, for scripts/prove
+	gatewayGlobal  = "{\n\tadmin {{admin}}\n\tauto_https off\n}\n" // global options of the gateway's own process
 )
 
 // prove prints a trial's row: what it went through, and what came of it.
@@ -50,7 +52,7 @@ func prepareGround(t *testing.T, site string) *world {
 	w.shop.serve(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Content-Type", "application/vnd.qlink.order+json")
 		rw.WriteHeader(http.StatusCreated)
-		fmt.Fprint(rw, order(r.URL.Query().Get("order"), "15000"))
+		fmt.Fprint(rw, order(r.URL.Query().Get("order"), cmp.Or(r.URL.Query().Get("amount"), "15000")))
 	})
 	return w
 }
