@@ -42,7 +42,7 @@ type Bill struct {
 	PayURL string `json:"payUrl,omitzero"` // of its page, as its first buyer saw it; for notifications
 
 	CreatedAt time.Time `json:"createdAt"`
-	UpdatedAt time.Time `json:"updatedAt"`          // of the last change a buyer can see
+	UpdatedAt time.Time `json:"updatedAt"`          // of the last change a buyer can see, but for its being forgotten
 	SignedAt  time.Time `json:"signedAt,omitzero"`  // of the hand-over: when the shop signed or answered
 	ExpiresAt time.Time `json:"expiresAt,omitzero"` // zero: never
 	PayTime   time.Time `json:"payTime,omitzero"`   // as the gateway reported it
@@ -64,6 +64,9 @@ type Bill struct {
 	Silent   int    `json:"silent,omitzero"`   // history lines without a change, see MaxSilent …
 	Alarms   int    `json:"alarms,omitzero"`   // … and of those, the ones that an operator should see
 	Unknowns int    `json:"unknowns,omitzero"` // queries that certainly did not know it, since the last /apply
+
+	ForgottenAt time.Time `json:"forgotten,omitzero"` // when it was last reduced to its stub, see EventForgotten
+	Told        uint64    `json:"told,omitzero"`      // Sequence of the newest notification that was deleted then; 0: none was
 }
 
 // Applying is what is known of the calls to /apply (the document's section 4).
@@ -167,6 +170,25 @@ func (b Bill) NeverPayable() bool {
 // ExpiryPassed reports whether b's time to be paid is over at the given time.
 func (b Bill) ExpiryPassed(now time.Time) bool {
 	return !b.ExpiresAt.IsZero() && !now.Before(b.ExpiresAt)
+}
+
+// Forgettable reports whether b has ended and holds more than its stub: it was
+// never forgotten, or has changed since.
+func (b Bill) Forgettable() bool {
+	return b.Status.Final() && !b.ForgottenAt.After(b.UpdatedAt)
+}
+
+// stub is what is kept of b for ever: which order it was to pay and how that
+// ended, what a late report of the gateway has to match, and the hand-over
+// before which a signed order is stale.
+func (b Bill) stub() Bill {
+	return Bill{
+		ID: b.ID, Ledger: b.Ledger, Account: b.Account, Shop: b.Shop, OrderCode: b.OrderCode, Attempt: b.Attempt, LiveMode: b.LiveMode,
+		Status: b.Status, Amount: b.Amount, Currency: b.Currency, Country: b.Country, BillCode: b.BillCode,
+		CreatedAt: b.CreatedAt, UpdatedAt: b.UpdatedAt, SignedAt: b.SignedAt, PayTime: b.PayTime,
+		LatePayment: b.LatePayment, RefundDue: b.RefundDue, SettledBy: b.SettledBy,
+		Version: b.Version, Revision: b.Revision, ForgottenAt: b.ForgottenAt, Told: b.Told,
+	}
 }
 
 // OrderRecord ties the attempts of one order together. It is the unit that

@@ -52,6 +52,7 @@ const (
 	EventForced         EventKind = "forced"          // an operator ended it, with a reason
 	EventAsked          EventKind = "asked"           // the gateway is being asked; written without a line
 	EventHandedOver     EventKind = "handed_over"     // the same order again, signed later; written without a line
+	EventForgotten      EventKind = "forgotten"       // retention is over: its details, its history so far and what its shop was told are deleted
 )
 
 // Report is what the gateway said of a bill, as received and unbelieved.

@@ -4,7 +4,8 @@ import "time"
 
 // Notification tells a shop's URL of one change of one bill. It is stored in the
 // same transaction as the change, and kept until its URL has answered 2xx or
-// it was given up; then its record stays, with its state.
+// it was given up; then its record stays, with its state, until its bill is
+// forgotten.
 type Notification struct {
 	ID        string            `json:"id"` // the webhook-id header: the same over all tries
 	URL       string            `json:"url"`
@@ -18,16 +19,25 @@ type Notification struct {
 	CreatedAt time.Time         `json:"createdAt"`
 	Due       time.Time         `json:"due,omitzero"` // of the next try; indexed; zero unless pending
 	State     NotificationState `json:"state"`
-	Tries     int               `json:"tries,omitzero"`
+	Tries     int               `json:"tries,omitzero"`     // since it was last made pending
 	TriedAt   time.Time         `json:"triedAt,omitzero"`   // of the latest try
 	LastError string            `json:"lastError,omitzero"` // why the latest try failed
 	Revision  uint64            `json:"revision"`           // as of a bill
+
+	// Sequence tells the newer of two about one order, over its attempts, where
+	// times cannot: it is the revision of the order's record that came with it.
+	Sequence      uint64    `json:"seq,omitzero"`
+	RedeliveredAt time.Time `json:"redeliveredAt,omitzero"` // when an operator last had it sent again
 }
 
 // OrderKey returns the key of the order that n is about.
 func (n Notification) OrderKey() OrderKey {
 	return OrderKey{Ledger: n.Ledger, Shop: n.Shop, OrderCode: n.OrderCode}
 }
+
+// Undelivered reports whether n is still to be delivered, now or once an
+// operator says so.
+func (n Notification) Undelivered() bool { return n.State == Pending || n.State == Dead }
 
 // NotificationState says what became of a notification.
 type NotificationState string

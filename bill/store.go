@@ -60,12 +60,19 @@ type Store interface {
 	// Due returns the ids of at most limit bills whose Due is set and not after
 	// until, the longest due first.
 	Due(ctx context.Context, until time.Time, limit int) ([]string, error)
+	// Ended returns a page of the ids of bills that are Forgettable and whose
+	// UpdatedAt is not after until, the longest ended first, and the cursor of the
+	// next page, as List does. What has been forgotten costs nothing.
+	Ended(ctx context.Context, until time.Time, cursor string, limit int) (page []string, next string, err error)
 	// Notification returns a notification by its id, or ErrNotFound.
 	Notification(ctx context.Context, id string) (Notification, error)
 	// PendingNotification returns the one notification to url about the order
 	// that is pending, or ErrNotFound. The caller supersedes it in the change
 	// that brings the next.
 	PendingNotification(ctx context.Context, url string, key OrderKey) (Notification, error)
+	// Notifications returns every notification about a bill, oldest first: by
+	// Sequence, and by id where several came with one change. None is no error.
+	Notifications(ctx context.Context, billID string) ([]Notification, error)
 	// DueNotifications returns the ids of at most limit notifications whose Due
 	// is set and not after until, the longest due first.
 	DueNotifications(ctx context.Context, until time.Time, limit int) ([]string, error)
@@ -100,8 +107,14 @@ type Change struct {
 // BillChange is a bill's new state with what goes along.
 type BillChange struct {
 	Bill    Bill
-	Details *Details // with a new bill only
+	Details *Details // with a new bill only; kept until it is forgotten
 	Events  []Event  // appended to the history
+
+	// Forget deletes the bill's details, its history up to Events, and every
+	// notification about it. Where one of those is still undelivered, pending or
+	// dead, that is ErrConflict. It stands in no change that brings details or
+	// notifications of the bill.
+	Forget bool
 }
 
 // Idempotency remembers which bill answered a request with an Idempotency-Key.

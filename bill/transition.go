@@ -15,6 +15,7 @@ var (
 	ErrAskedAlready   = errors.New("the gateway was asked after the bill moments ago")
 	ErrUnknownEvent   = errors.New("unknown event")
 	ErrApplyForbidden = errors.New("the bill must not be applied for again")
+	ErrNotEnded       = errors.New("the bill has not ended")
 )
 
 // Follow is what has to happen after a change; the change comes first, stored.
@@ -66,7 +67,9 @@ func (b Bill) Next(e Event, rules Rules) (Step, error) {
 	step.Changed = visible(b) != visible(next)
 	if step.Changed {
 		step.Bill.Version++
-		step.Bill.UpdatedAt = e.At
+		if e.Kind != EventForgotten { // which counts from the end, and is none itself
+			step.Bill.UpdatedAt = e.At
+		}
 	}
 	step.Record = step.Changed || b.Unconfirmed() != next.Unconfirmed() || step.Bill.roomFor(e, step.Conflict)
 	step.Bill.Revision++
@@ -95,6 +98,7 @@ func (b *Bill) roomFor(e Event, conflict bool) bool {
 func visible(b Bill) Bill {
 	b.Version, b.Revision, b.Silent, b.Alarms, b.Unknowns = 0, 0, 0, 0, 0
 	b.AskedAt, b.Due, b.UpdatedAt, b.SignedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	b.ForgottenAt, b.Told = time.Time{}, 0
 	b.Apply = Applying{}
 	b.Cancel = Cancelling{Requested: b.Cancel.Requested}
 	b.Reported = Reported{}
@@ -134,7 +138,7 @@ func (k EventKind) reported() bool {
 
 // local reports whether an event of this kind happens here, without the gateway.
 func (k EventKind) local() bool {
-	return slices.Contains([]EventKind{EventChosen, EventCancelAsked, EventForced, EventAsked, EventHandedOver, EventApplyStarted}, k)
+	return slices.Contains([]EventKind{EventChosen, EventCancelAsked, EventForced, EventAsked, EventHandedOver, EventApplyStarted, EventForgotten}, k)
 }
 
 func contradictsPayment(k EventKind) bool {
@@ -190,6 +194,8 @@ func (b Bill) dispatch(e Event, rules Rules) (Bill, Follow, error) {
 			b.SignedAt = e.At
 		}
 		return b, FollowNone, nil
+	case EventForgotten:
+		return b.forgotten(e)
 	case EventReportedOther, EventContradiction:
 		return b, FollowNone, nil
 	case EventCreated:
@@ -478,6 +484,16 @@ func (b Bill) ended() Bill {
 	}
 	b.Cancel.Requested = false
 	return b
+}
+
+// forgotten reduces b to its stub. What is open is never touched.
+func (b Bill) forgotten(e Event) (Bill, Follow, error) {
+	if !b.Status.Final() {
+		return Bill{}, FollowNone, ErrNotEnded
+	}
+	b = b.stub()
+	b.ForgottenAt = e.At
+	return b, FollowNone, nil
 }
 
 // learn takes over what a report tells besides the status, where b does not

@@ -61,6 +61,7 @@ cancel_pending    | =               | CREATED (query)      | WAIT (query)       
 cancel_refused    | =               | CREATED (query)      | WAIT (query)         | =               | =               | =               | =
 cancel_unclear    | =               | CREATED (query)      | WAIT (query)         | =               | =               | =               | =
 forced            | CANCELED        | CANCELED             | CANCELED             | =               | =               | =               | error
+forgotten         | error           | error                | error                | FAIL            | CANCELED        | EXPIRED         | SUCCESS
 `
 
 func TestEveryCellOfTheTableIsAsTheContractSays(t *testing.T) {
@@ -417,5 +418,49 @@ func checkStep(t *rapid.T, before bill.Bill, e bill.Event, step bill.Step, rules
 		t.Fatalf("%s changed what is asked for", e.Kind)
 	case after.Status.Final() && after.Cancel.Requested:
 		t.Fatalf("ended as %s with a cancel still asked for", after.Status)
+	}
+}
+
+func TestAForgottenBillKeepsItsOrderAndItsEndAndNothingElse(t *testing.T) {
+	b := inStatus(bill.Success)
+	b.LiveMode, b.Country, b.SignedAt, b.PayTime, b.SettledBy = true, "ID", start, start.Add(time.Minute), bill.ByWebhook
+	b.LatePayment, b.RefundDue = true, true
+	b.PaymentRequestID, b.PayURL, b.ErrorCode, b.AskedAt = "R1", "https://shop.example/pay", "E1", start
+	b.Cancel.Reason, b.Silent, b.Alarms, b.Told = bill.CancelBuyer, bill.MaxSilent, bill.MaxSilent, 3
+	if !b.Forgettable() {
+		t.Error("an ended bill is not forgettable")
+	}
+	at := start.AddDate(0, 1, 0)
+	step, err := b.Next(bill.Event{Kind: bill.EventForgotten, At: at, Source: bill.ByModule}, rules)
+	if err != nil || !step.Record || step.Follow != bill.FollowNone {
+		t.Fatalf("%+v, %v", step, err)
+	}
+	want := bill.Bill{
+		ID: b.ID, Ledger: "l", Account: "default", Shop: "default", OrderCode: "O1", Attempt: 1, LiveMode: true,
+		Status: bill.Success, Amount: "15000", Currency: "IDR", Country: "ID", BillCode: "B1",
+		CreatedAt: start, UpdatedAt: start, SignedAt: start, PayTime: start.Add(time.Minute), SettledBy: bill.ByWebhook,
+		LatePayment: true, RefundDue: true, Version: 2, Revision: 2, ForgottenAt: at, Told: 3,
+	}
+	if diff := cmp.Diff(want, step.Bill); diff != "" {
+		t.Errorf("the stub (-want +got):\n%s", diff)
+	}
+	if step.Bill.Forgettable() {
+		t.Error("a forgotten bill is forgettable still")
+	}
+}
+
+func TestALatePaymentMakesAForgottenBillForgettableAgain(t *testing.T) {
+	at := start.AddDate(0, 1, 0)
+	step, err := inStatus(bill.Fail).Next(bill.Event{Kind: bill.EventForgotten, At: at}, rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := bill.Event{Kind: bill.EventReportedPaid, At: at.Add(time.Hour), Source: bill.ByWebhook, Report: bill.Report{BillCode: "B1", OrderCode: "O1"}}
+	if step, err = step.Bill.Next(late, rules); err != nil || step.Bill.Status != bill.Success || !step.Bill.LatePayment || !step.Bill.Forgettable() {
+		t.Errorf("%+v, %v", step.Bill, err)
+	}
+	late.Report.BillCode = "B2"
+	if step, err = step.Bill.Next(late, rules); err != nil || step.Line.Kind != bill.EventContradiction {
+		t.Errorf("another bill's report is taken: %+v, %v", step.Line, err)
 	}
 }

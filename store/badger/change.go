@@ -53,6 +53,7 @@ type sealedBill struct {
 	bill   bill.Bill
 	key    []byte
 	writes []write // the bill, and what goes along
+	forget bool
 }
 
 func (s *store) seal(c bill.Change) (*sealedChange, error) {
@@ -98,7 +99,7 @@ func (s *store) seal(c bill.Change) (*sealedChange, error) {
 
 func sealBill(c bill.BillChange) (sealedBill, error) {
 	id := c.Bill.ID
-	sealed := sealedBill{bill: c.Bill, key: textKey(kindBill, id)}
+	sealed := sealedBill{bill: c.Bill, key: textKey(kindBill, id), forget: c.Forget}
 	add := func(key []byte, v any) error {
 		w, err := sealedWrite(key, v)
 		sealed.writes = append(sealed.writes, w)
@@ -191,6 +192,11 @@ func (c *sealedChange) prepareBill(txn *badgerdb.Txn, b sealedBill, set *writeSe
 	if b.bill.Revision != held.Revision+1 {
 		return nil, fmt.Errorf("%w: bill %.80q is at revision %d, not before %d",
 			bill.ErrConflict, b.bill.ID, held.Revision, b.bill.Revision)
+	}
+	if b.forget {
+		if err := prepareForgetting(txn, b.bill.ID, set); err != nil {
+			return nil, err
+		}
 	}
 	set.add(b.writes...)
 	var before [][]byte

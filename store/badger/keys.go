@@ -27,7 +27,9 @@ import (
 //	c ^createdAt id                     all bills, newest first
 //	n id                                bills that have not ended
 //	u due id                            bills that want to be asked after, the longest due first
+//	e updatedAt id                      bills that have ended and were not forgotten since, the longest ended first
 //	t due id                            notifications that want to be delivered, the longest due first
+//	m (bill) sequence id                notifications about a bill, oldest first
 const (
 	kindBill            = 'b'
 	kindDetails         = 'd'
@@ -40,7 +42,9 @@ const (
 	kindCreated         = 'c'
 	kindOpen            = 'n'
 	kindDue             = 'u'
+	kindEnded           = 'e'
 	kindNotificationDue = 't'
+	kindTold            = 'm'
 )
 
 // textKey is the key of a record that has one text for a name.
@@ -86,16 +90,39 @@ func indexKeys(b bill.Bill) [][]byte {
 	if !b.Due.IsZero() {
 		keys = append(keys, dueKey(kindDue, b.Due, b.ID))
 	}
+	if b.Forgettable() {
+		keys = append(keys, dueKey(kindEnded, b.UpdatedAt, b.ID))
+	}
 	return keys
 }
 
 // notificationIndexKeys are the index entries that a notification has in its
 // present state.
 func notificationIndexKeys(n bill.Notification) [][]byte {
-	if n.Due.IsZero() {
-		return nil
+	keys := [][]byte{toldKey(n)}
+	if !n.Due.IsZero() {
+		keys = append(keys, dueKey(kindNotificationDue, n.Due, n.ID))
 	}
-	return [][]byte{dueKey(kindNotificationDue, n.Due, n.ID)}
+	return keys
+}
+
+// toldPrefix is what the entries of all notifications about a bill begin with.
+func toldPrefix(billID string) []byte {
+	return appendText([]byte{kindTold}, billID)
+}
+
+func toldKey(n bill.Notification) []byte {
+	key := binary.BigEndian.AppendUint64(toldPrefix(n.Bill), n.Sequence)
+	return append(key, n.ID...)
+}
+
+// idOfTold returns the id of the notification in a key of toldKey.
+func idOfTold(key, prefix []byte) (string, error) {
+	const sequence = 8
+	if len(key) < len(prefix)+sequence {
+		return "", errTooShort
+	}
+	return string(key[len(prefix)+sequence:]), nil
 }
 
 func createdKey(at time.Time, id string) []byte {
@@ -106,7 +133,8 @@ func createdKey(at time.Time, id string) []byte {
 	return append(key, id...)
 }
 
-// dueKey is the entry of an id in one of the indexes of due times.
+// dueKey is the entry of an id in one of the indexes that sort by time, oldest
+// first.
 func dueKey(kind byte, at time.Time, id string) []byte {
 	return append(appendTime([]byte{kind}, at), id...)
 }
@@ -114,10 +142,12 @@ func dueKey(kind byte, at time.Time, id string) []byte {
 // timeEnd is where a time ends in the keys of createdKey and dueKey.
 const timeEnd = 1 + 8 + 4
 
+var errTooShort = errors.New("an index key is too short")
+
 // idOf returns the id in a key of createdKey or dueKey.
 func idOf(key []byte) (string, error) {
 	if len(key) < timeEnd {
-		return "", errors.New("an index key is too short")
+		return "", errTooShort
 	}
 	return string(key[timeEnd:]), nil
 }

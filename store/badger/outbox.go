@@ -15,6 +15,37 @@ func (s *store) Notification(ctx context.Context, id string) (bill.Notification,
 	return read[bill.Notification](ctx, s, textKey(kindNotification, id))
 }
 
+// Notifications walks the index of the bill's notifications.
+func (s *store) Notifications(ctx context.Context, billID string) (about []bill.Notification, err error) {
+	err = s.view(ctx, func(txn *badgerdb.Txn) (err error) {
+		about, err = notifications(txn, billID)
+		return err
+	})
+	return about, err
+}
+
+// notifications reads those about a bill, as txn sees them.
+func notifications(txn *badgerdb.Txn, billID string) (about []bill.Notification, err error) {
+	prefix := toldPrefix(billID)
+	it := iterate(txn, prefix)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		id, err := idOfTold(it.Item().Key(), prefix)
+		if err != nil {
+			return nil, err
+		}
+		n, err := get[bill.Notification](txn, textKey(kindNotification, id))
+		if errors.Is(err, bill.ErrNotFound) {
+			return nil, indexAlone("notification", id)
+		}
+		if err != nil {
+			return nil, err
+		}
+		about = append(about, n)
+	}
+	return about, nil
+}
+
 // PendingNotification reads the place of the pending one, and what stands in
 // it, from one snapshot.
 func (s *store) PendingNotification(ctx context.Context, url string, key bill.OrderKey) (n bill.Notification, err error) {
@@ -25,7 +56,7 @@ func (s *store) PendingNotification(ctx context.Context, url string, key bill.Or
 		}
 		n, err = get[bill.Notification](txn, textKey(kindNotification, id))
 		if errors.Is(err, bill.ErrNotFound) {
-			return fmt.Errorf("%w: notification %.80q is in the index alone: %w", bill.ErrUnavailable, id, ErrDamaged)
+			return indexAlone("notification", id)
 		}
 		return err
 	})
@@ -78,7 +109,11 @@ func (c *sealedChange) prepareNotifications(txn *badgerdb.Txn, set *writeSet) er
 			left = append(left, pendingKey(held.URL, held.OrderKey()))
 		}
 		set.add(n.record)
-		set.replace(notificationIndexKeys(held), notificationIndexKeys(n.Notification))
+		var before [][]byte
+		if held.Revision > 0 {
+			before = notificationIndexKeys(held)
+		}
+		set.replace(before, notificationIndexKeys(n.Notification))
 	}
 	return c.preparePending(txn, changed, left, set)
 }

@@ -38,8 +38,10 @@ func TestANotificationThatEndedLeavesNoIndexEntry(t *testing.T) {
 			}
 		}
 	}
-	if got := entries(t, s, kindNotification); got != 1 {
-		t.Errorf("%d notifications are kept", got)
+	for _, kind := range []byte{kindNotification, kindTold} {
+		if got := entries(t, s, kind); got != 1 {
+			t.Errorf("%d entries of the kind %c are kept", got, kind)
+		}
 	}
 }
 
@@ -69,6 +71,8 @@ func TestADamagedNotificationIsToldFromAMissingOne(t *testing.T) {
 	flip(t, s.db, textKey(kindNotification, "n"))
 	_, err := s.Notification(ctx, "n")
 	wantDamage(t, "Notification", err)
+	_, err = s.Notifications(ctx, "a")
+	wantDamage(t, "Notifications", err)
 	wantDamage(t, "PendingNotification", pendingOf(s, c.Notifications[0]))
 	wantDamage(t, "Commit", s.Commit(ctx, telling("n", bill.Dead, 2)))
 }
@@ -95,4 +99,6 @@ func TestAPlaceOfThePendingWithoutItsNotificationIsDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantDamage(t, "PendingNotification", pendingOf(s, c.Notifications[0]))
+	_, err := s.Notifications(ctx, "a")
+	wantDamage(t, "Notifications", err)
 }

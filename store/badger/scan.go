@@ -25,6 +25,7 @@ const (
 const (
 	listingBills   = "bills"
 	listingOrphans = "orphans"
+	listingEnded   = "ended"
 )
 
 // List walks the index of creation times. A cursor is where the walk stopped.
@@ -102,9 +103,14 @@ func indexed(txn *badgerdb.Txn, key []byte) (bill.Bill, error) {
 	b, err := get[bill.Bill](txn, textKey(kindBill, id))
 	if errors.Is(err, bill.ErrNotFound) {
 		// Both are written and removed together, and read from one snapshot.
-		return bill.Bill{}, fmt.Errorf("%w: bill %.80q is in the index alone: %w", bill.ErrUnavailable, id, ErrDamaged)
+		return bill.Bill{}, indexAlone("bill", id)
 	}
 	return b, err
+}
+
+// indexAlone is the error about an index entry whose record is not there.
+func indexAlone(what, id string) error {
+	return fmt.Errorf("%w: %s %.80q is in the index alone: %w", bill.ErrUnavailable, what, id, ErrDamaged)
 }
 
 // selects applies the filters that the index does not know.
@@ -164,7 +170,7 @@ func (s *store) due(ctx context.Context, kind byte, until time.Time, limit int) 
 		defer it.Close()
 		for it.Rewind(); it.Valid() && len(ids) < limit; it.Next() {
 			key := it.Item().Key()
-			if bytes.Compare(key[:min(timeEnd, len(key))], end) > 0 {
+			if isAfter(key, end) {
 				return nil
 			}
 			id, err := idOf(key)
@@ -179,6 +185,12 @@ func (s *store) due(ctx context.Context, kind byte, until time.Time, limit int) 
 		return nil, err
 	}
 	return ids, nil
+}
+
+// isAfter reports whether a key of dueKey has a later time than end, such a key
+// without an id.
+func isAfter(key, end []byte) bool {
+	return bytes.Compare(key[:min(timeEnd, len(key))], end) > 0
 }
 
 func clamp(limit int) int { return min(max(limit, 1), maxPage) }

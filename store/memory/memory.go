@@ -8,6 +8,7 @@ package memory
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -104,6 +105,9 @@ func (s *store) expected(c bill.Change) bool {
 		if seen[id] || change.Bill.Revision != s.bills[id].Revision+1 {
 			return false
 		}
+		if change.Forget && slices.ContainsFunc(s.notifications(id), bill.Notification.Undelivered) {
+			return false
+		}
 		seen[id] = true
 	}
 	return s.expectedNotifications(c.Notifications)
@@ -134,6 +138,13 @@ func (s *store) writeBill(c bill.BillChange) {
 	id := c.Bill.ID
 	moved := s.bills[id].Version != c.Bill.Version
 	s.bills[id] = c.Bill
+	if c.Forget {
+		delete(s.details, id)
+		delete(s.history, id)
+		for _, n := range s.notifications(id) {
+			delete(s.outbox, n.ID)
+		}
+	}
 	if c.Details != nil {
 		s.details[id] = *c.Details
 	}

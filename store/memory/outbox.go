@@ -1,7 +1,10 @@
 package memory
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
@@ -68,6 +71,30 @@ func (s *store) PendingNotification(ctx context.Context, url string, key bill.Or
 		return bill.Notification{}, bill.ErrNotFound
 	}
 	return s.outbox[id], nil
+}
+
+// Notifications sorts all notifications about the bill.
+func (s *store) Notifications(ctx context.Context, billID string) ([]bill.Notification, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if err := s.usable(ctx); err != nil {
+		return nil, err
+	}
+	return s.notifications(billID), nil
+}
+
+// notifications must be called under the lock.
+func (s *store) notifications(billID string) []bill.Notification {
+	var about []bill.Notification
+	for _, n := range s.outbox {
+		if n.Bill == billID {
+			about = append(about, n)
+		}
+	}
+	slices.SortFunc(about, func(a, b bill.Notification) int {
+		return cmp.Or(cmp.Compare(a.Sequence, b.Sequence), strings.Compare(a.ID, b.ID))
+	})
+	return about
 }
 
 // DueNotifications sorts all notifications that are due.

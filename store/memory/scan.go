@@ -121,6 +121,45 @@ func due[V any](ctx context.Context, s *store, records map[string]V, dueAt func(
 	return ids[:min(max(limit, 0), len(ids))], nil
 }
 
+// endedPlace is where a bill stands among those that have ended.
+type endedPlace struct {
+	At time.Time `json:"at"`
+	ID string    `json:"id"`
+}
+
+func (p endedPlace) compare(q endedPlace) int {
+	return cmp.Or(p.At.Compare(q.At), strings.Compare(p.ID, q.ID))
+}
+
+// Ended sorts all bills that can be forgotten, and cuts the page out.
+func (s *store) Ended(ctx context.Context, until time.Time, cursor string, limit int) (page []string, next string, err error) {
+	after, err := decode[endedPlace]("ended", cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if err := s.usable(ctx); err != nil {
+		return nil, "", err
+	}
+	var places []endedPlace
+	for _, b := range s.bills {
+		p := endedPlace{b.UpdatedAt, b.ID}
+		if b.Forgettable() && !p.At.After(until) && (after == nil || p.compare(*after) > 0) {
+			places = append(places, p)
+		}
+	}
+	slices.SortFunc(places, endedPlace.compare)
+	if limit := clamp(limit); len(places) > limit {
+		places = places[:limit]
+		next, err = encode("ended", places[limit-1])
+	}
+	for _, p := range places {
+		page = append(page, p.ID)
+	}
+	return page, next, err
+}
+
 // OpenBills counts the bills that have not ended.
 func (s *store) OpenBills(ctx context.Context) (int, error) {
 	s.mu.RLock()

@@ -34,6 +34,8 @@ func calls(store bill.Store) map[string]func(context.Context) error {
 			return err
 		},
 		"DueNotifications": func(ctx context.Context) error { _, err := store.DueNotifications(ctx, noon, 1); return err },
+		"Notifications":    func(ctx context.Context) error { _, err := store.Notifications(ctx, b.ID); return err },
+		"Ended":            func(ctx context.Context) error { _, _, err := store.Ended(ctx, noon, "", 1); return err },
 		"OpenBills":        func(ctx context.Context) error { _, err := store.OpenBills(ctx); return err },
 	}
 }

@@ -48,6 +48,7 @@ func wantLasting(t *testing.T, store bill.Store, b bill.Bill) {
 		t.Errorf("Idempotent: %v, %v", i, err)
 	}
 	wantNotification(t, store, became(news("old-"+b.ID, b), bill.Superseded))
+	wantTold(t, store, b.ID, news(b.ID, b), became(news("old-"+b.ID, b), bill.Superseded))
 	wantNotification(t, store, news(b.ID, b))
 	wantPending(t, store, news(b.ID, b))
 }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,6 +25,7 @@ var outboxTests = []test{
 	{"OrdersAndURLsOfHostileTextArePendingApart", ordersAndURLsOfHostileTextArePendingApart},
 	{"TheLongestDueNotificationsComeFirst", theLongestDueNotificationsComeFirst},
 	{"ANotificationIsDueWhenItSaysSoLast", aNotificationIsDueWhenItSaysSoLast},
+	{"TheNotificationsOfABillAreOldestFirst", theNotificationsOfABillAreOldestFirst},
 	{"ANotificationThatIsNotUTF8IsRefusedWhole", aNotificationThatIsNotUTF8IsRefusedWhole},
 }
 
@@ -87,6 +89,15 @@ func wantNonePending(t testing.TB, store bill.Store, n bill.Notification) {
 	if !errors.Is(err, bill.ErrNotFound) {
 		t.Fatalf("PendingNotification: %q, %v, want ErrNotFound", got.ID, err)
 	}
+}
+
+func wantTold(t testing.TB, store bill.Store, billID string, want ...bill.Notification) {
+	t.Helper()
+	got, err := store.Notifications(t.Context(), billID)
+	if err != nil {
+		t.Fatalf("Notifications of %q: %v", billID, err)
+	}
+	wantSame(t, want, got)
 }
 
 func wantToTell(t testing.TB, store bill.Store, until time.Time, want ...string) {
@@ -348,4 +359,23 @@ func aNotificationThatIsNotUTF8IsRefusedWhole(t *testing.T, store bill.Store) {
 	}
 	wantNoBill(t, store, b.ID)
 	wantNoNotification(t, store, broken.ID)
+}
+
+func theNotificationsOfABillAreOldestFirst(t *testing.T, store bill.Store) {
+	b, neighbour := sample("a"), sample("a\x00")
+	var all []bill.Notification
+	for i, sequence := range []uint64{7, 2, 1 << 63, 2, 300, 0} {
+		n := became(news(fmt.Sprint("n-", i), b), bill.Delivered)
+		n.Revision, n.Sequence = 1, sequence
+		n.CreatedAt = noon.Add(-time.Duration(i) * time.Hour) // the clock is no order
+		all = append(all, n)
+	}
+	commit(t, store, telling(all...))
+	commit(t, store, telling(news("other", neighbour)))
+	slices.SortStableFunc(all, func(a, b bill.Notification) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	wantTold(t, store, b.ID, all...)
+	all[0] = became(all[0], bill.Dead)
+	commit(t, store, telling(all[0]))
+	wantTold(t, store, b.ID, all...)
+	wantTold(t, store, "") // a beginning of every id
 }

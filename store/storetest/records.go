@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,10 @@ func wantWhole(rt *rapid.T, t *testing.T, store bill.Store, c bill.Change) {
 	wantSame(rt, *c.Order, record)
 	wantSame(rt, *c.Idempotency, answer)
 	wantSame(rt, c.Notifications[0], notification)
+	told, err := store.Notifications(t.Context(), notification.Bill)
+	if err != nil || !slices.ContainsFunc(told, func(n bill.Notification) bool { return n.ID == id }) {
+		rt.Fatalf("notifications of bill %q: %d, %v", notification.Bill, len(told), err)
+	}
 	wantUTC(rt, reflect.ValueOf(b))
 	wantUTC(rt, reflect.ValueOf(history))
 	wantUTC(rt, reflect.ValueOf(answer))
