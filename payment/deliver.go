@@ -160,7 +160,7 @@ func (d *deliverer) one(ctx context.Context, n bill.Notification) {
 	switch {
 	case err == nil:
 		n.State, n.Due, n.LastError = bill.Delivered, time.Time{}, ""
-	case now.Sub(n.CreatedAt) >= deliverFor:
+	case now.Sub(latest(n.CreatedAt, n.RedeliveredAt)) >= deliverFor:
 		n.State, n.Due, n.LastError = bill.Dead, time.Time{}, cut(err.Error())
 		d.engine.cfg.Logger.Error("notification given up", zap.String("notification", n.ID), zap.String("bill", n.Bill), zap.Error(err))
 	default:

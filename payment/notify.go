@@ -40,7 +40,8 @@ type noticeOrder struct {
 
 // tellShop adds to a change what each of the shop's URLs is told of it. What a
 // URL has not taken yet about the same order is superseded, so that a late
-// "cancelled" never follows a "paid".
+// "cancelled" never follows a "paid". The record is the order's as the change
+// will leave it; metadata is {} where retention has deleted it.
 func (w *work) tellShop(change *bill.Change, b bill.Bill, kind bill.NotificationType, record bill.OrderRecord, details *bill.Details) error {
 	if w.engine.cfg.Notify == nil {
 		return nil
@@ -62,7 +63,7 @@ func (w *work) tellShop(change *bill.Change, b bill.Bill, kind bill.Notification
 		change.Notifications = append(change.Notifications, bill.Notification{
 			ID: "msg_" + w.engine.cfg.NewID(), URL: target.URL, Ledger: b.Ledger, Account: b.Account, Shop: b.Shop,
 			OrderCode: b.OrderCode, Bill: b.ID, Type: kind, Payload: payload,
-			CreatedAt: w.now(), Due: w.now(), State: bill.Pending, Revision: 1,
+			CreatedAt: w.now(), Due: w.now(), State: bill.Pending, Revision: 1, Sequence: record.Revision,
 		})
 	}
 	return nil

@@ -118,7 +118,9 @@ func notified(t *testing.T, test func(t *testing.T, c *counter, shop *mailbox), 
 }
 
 // notifiedWith is notified with a change to the configuration.
-func notifiedWith(t *testing.T, change func(*payment.Config), test func(t *testing.T, c *counter, shop *mailbox), targets ...payment.Target) {
+func notifiedWith(
+	t *testing.T, change func(*payment.Config), test func(t *testing.T, c *counter, shop *mailbox), targets ...payment.Target,
+) {
 	t.Helper()
 	if targets == nil {
 		targets = []payment.Target{{URL: shopURL, Secrets: [][]byte{newKey, oldKey}, Events: everyEnd}}
@@ -133,6 +135,7 @@ func notifiedWith(t *testing.T, change func(*payment.Config), test func(t *testi
 			}
 			return targets
 		}
+		change(cfg)
 	}
 	reconciledWith(t, notify, func(t *testing.T, c *counter) { test(t, c, shop) })
 }

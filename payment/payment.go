@@ -84,6 +84,7 @@ type Config struct {
 	MaxInterval  time.Duration // … and about an old open one that nobody watches, at the most
 	UnknownAfter time.Duration // see bill.Rules
 	OpenTotal    int           // bills that may be open at once; 0: no bound
+	Retention    time.Duration // after a bill's end, until its details are deleted; MinRetention at least; 0: never
 	MinFreeSpace uint64        // bytes; below, no new checkouts; 0: no bound
 
 	Logger *zap.Logger

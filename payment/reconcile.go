@@ -19,14 +19,15 @@ const (
 	sweepSize   = 100000      // bills made due at once when a gateway comes back
 )
 
-// Run asks after bills whose webhook has not come, and tells shops how their
-// orders end, for as long as ctx lives: a lost webhook costs seconds, not a
-// sale. One Run a store is enough; what it has yet to do is stored, so that
-// another one goes on where it was.
+// Run asks after bills whose webhook has not come, tells shops how their
+// orders end, and deletes details whose retention is over, for as long as ctx
+// lives: a lost webhook costs seconds, not a sale. One Run a store is enough;
+// what it has yet to do is stored, so that another one goes on where it was.
 func (e *Engine) Run(ctx context.Context) {
-	var deliverer sync.WaitGroup
-	defer deliverer.Wait()
-	deliverer.Go(func() { e.deliver(ctx) })
+	var others sync.WaitGroup
+	defer others.Wait()
+	others.Go(func() { e.deliver(ctx) })
+	others.Go(func() { e.retain(ctx) })
 	tick := time.NewTicker(passEvery)
 	defer tick.Stop()
 	for {

@@ -1,0 +1,133 @@
+package payment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+)
+
+// OvertakenError says that a notification was not sent again, because its URL
+// is due, or was told, something newer about the same order: an old
+// "cancelled" must never follow a "paid".
+type OvertakenError struct {
+	Notification string // id of the one that stays as it is
+	Bill         string // id of the bill that the newer one is about
+}
+
+// Error says what to do instead.
+func (e *OvertakenError) Error() string {
+	return fmt.Sprintf("notification %s is overtaken by a newer one about bill %s of the same order: redeliver that bill", e.Notification, e.Bill)
+}
+
+// Redeliver sends again what an operator asks for, whatever became of it: to
+// each URL that was told of the bill goes the newest notification about it,
+// now, under its id, with the whole time to be delivered in before it. Where
+// one about another attempt of the order waits for that URL, it is that one
+// which goes now; where one was delivered or given up, the older is left alone.
+// One whose URL is configured no longer fails as ever.
+//
+// It returns those made due, none where nobody was to be told of the bill or
+// its notifications were forgotten, also beside an error that joins an
+// *OvertakenError for each left alone. Other errors mean that nothing was
+// changed: bill.ErrNotFound for an unknown bill, bill.ErrUnavailable.
+func (e *Engine) Redeliver(ctx context.Context, billID string) (sent []bill.Notification, err error) {
+	store, release, err := e.cfg.Store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	for range maxRounds {
+		change, overtaken, err := e.redelivery(ctx, store, billID)
+		if err != nil {
+			return nil, fmt.Errorf("redeliver bill %s: %w", billID, err)
+		}
+		if len(change.Notifications) == 0 {
+			return nil, overtaken
+		}
+		err = store.Commit(context.WithoutCancel(ctx), change)
+		if err == nil {
+			e.announce(change)
+			return change.Notifications, overtaken
+		}
+		if !errors.Is(err, bill.ErrConflict) {
+			return nil, fmt.Errorf("redeliver bill %s: %w", billID, err)
+		}
+	}
+	return nil, fmt.Errorf("%w: order of bill %s kept changing", bill.ErrUnavailable, billID)
+}
+
+// redelivery gathers the change. The order's record moves with it, as with
+// every change that brings a notification, so that no newer one slips in
+// between the look and the commit.
+func (e *Engine) redelivery(ctx context.Context, store bill.Store, billID string) (change bill.Change, overtaken, err error) {
+	b, err := store.Bill(ctx, billID)
+	if err != nil {
+		return bill.Change{}, nil, err
+	}
+	record, err := store.Order(ctx, b.OrderKey())
+	if err != nil {
+		return bill.Change{}, nil, err
+	}
+	own := make(newest)
+	if err := own.add(ctx, store, billID); err != nil {
+		return bill.Change{}, nil, err
+	}
+	all, forgotten, err := newestOf(ctx, store, record)
+	if err != nil {
+		return bill.Change{}, nil, err
+	}
+	for _, url := range slices.Sorted(maps.Keys(own)) {
+		n, by := all[url], all[url].Bill
+		if forgotten.Told > n.Sequence {
+			by = forgotten.ID
+		}
+		if by != billID && n.State != bill.Pending {
+			overtaken = errors.Join(overtaken, &OvertakenError{Notification: own[url].ID, Bill: by})
+			continue
+		}
+		n.State, n.Due, n.RedeliveredAt, n.Tries = bill.Pending, e.now(), e.now(), 0
+		n.Revision++
+		change.Notifications = append(change.Notifications, n)
+	}
+	record.Revision++
+	change.Order = &record
+	return change, overtaken, nil
+}
+
+// newest are the newest notifications by URL.
+type newest map[string]bill.Notification
+
+// add takes in those about a bill.
+func (m newest) add(ctx context.Context, store bill.Store, billID string) error {
+	told, err := store.Notifications(ctx, billID)
+	for _, n := range told {
+		if held, ok := m[n.URL]; !ok || held.Sequence < n.Sequence {
+			m[n.URL] = n
+		}
+	}
+	return err
+}
+
+// newestOf returns the newest notifications about any attempt of an order, and
+// the attempt of which the newest was forgotten; to which URL that went is not
+// known any more.
+func newestOf(ctx context.Context, store bill.Store, record bill.OrderRecord) (all newest, forgotten bill.Bill, err error) {
+	all = make(newest)
+	for _, a := range record.Attempts {
+		b, err := store.Bill(ctx, a.ID)
+		if err == nil {
+			err = all.add(ctx, store, a.ID)
+		}
+		if err != nil {
+			return nil, bill.Bill{}, fmt.Errorf("attempt %s: %w", a.ID, err)
+		}
+		if b.Told > forgotten.Told {
+			forgotten = b
+		}
+	}
+	return all, forgotten, nil
+}
