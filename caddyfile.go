@@ -118,7 +118,7 @@ func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 //			events <type>...                       # default: every type but bill.created
 //		}
 //
-//		retention <duration>                       # not yet
+//		retention <duration>                       # after a bill's end its details are deleted; 4d at least; default never
 //	}
 //
 // What is marked "not yet" belongs to the grammar but not to this version, and
@@ -128,7 +128,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("qlink takes no value, only a block")
 	}
-	err := parseBlock(d, "qlink", a, []option[App, App]{}, func(name string) error {
+	err := parseBlock(d, "qlink", a, appOptions, func(name string) error {
 		switch name {
 		case "store":
 			return a.unmarshalStore(d)
@@ -140,8 +140,6 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return unmarshalOnce(d, name, &a.Limits, limitsOptions, "open_per_client")
 		case "notify":
 			return unmarshalNotify(d, &a.Notify)
-		case "retention":
-			return d.WrapErr(unsupportedError(name))
 		default:
 			return unknownOption(d, "qlink", name)
 		}

@@ -91,7 +91,9 @@ func TestWhatCannotBeLoadedIsToldByAccountAndField(t *testing.T) {
 		{accountOf, accountOf + `,` + notifyOf(aTarget+`,{}`), `account "default": notify 2: url: is missing`},
 		{handlerOf, handlerOf + `,` + notifyOf(aTarget+`,{"url":"https://b.example/"}`), `notify 2: secret: is missing`},
 
-		{appOf, `"retention":"30d"`, `retention is not supported by this version yet`},
+		{appOf, `"retention":"3d"`, `retention: "3d" is less than 4d: until then ended bills are asked after for late payments`},
+		{appOf, `"retention":"{env.QLINK_TEST_EMPTY}"`, `retention: evaluated placeholder {env.QLINK_TEST_EMPTY} is empty`},
+		{appOf, `"retention":"for ever"`, `retention: "for ever" is no duration such as 30s, 10m or 1d`},
 		{appOf, `"reconcile":{"min_interval":"10s","max_interval":"5s"}`, `reconcile: max_interval (5s) is less than min_interval (10s)`},
 		{appOf, `"limits":{"open_per_client":"5"}`, `limits: open_per_client is not supported by this version yet`},
 		{accountOf, accountOf + `,"offer":["ONLINE/QRIS"]`, `account "default": offer is not supported by this version yet`},

@@ -67,7 +67,13 @@ type App struct {
 	// site names any. Default: none.
 	Notify []Notify `json:"notify,omitempty"`
 
-	laterOfApp
+	// Retention is how long after its end the details of a bill are kept (what
+	// was bought, how to pay, metadata, history, and notifications that were
+	// delivered), such as 90d; at least 4d, since ended bills are asked after for
+	// three. Open bills and what the shop was not told are never touched, and the
+	// bill's stub stays: a paid order is paid for ever, and a later payment is
+	// still told, with metadata {}. Default: never.
+	Retention string `json:"retention,omitempty"`
 
 	logger      *zap.Logger
 	accounts    []*payment.Account // by name
@@ -91,9 +97,6 @@ func (App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	r := newResolver()
-	if err := a.laterOfApp.check(); err != nil {
-		return err
-	}
 	s, err := a.settings(r)
 	if err != nil {
 		return err
@@ -121,6 +124,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		UnknownAfter: s.unknownAfter,
 		OpenTotal:    s.openTotal,
 		MinFreeSpace: s.minFreeSpace,
+		Retention:    s.retention,
 		Logger:       a.logger,
 		Now:          time.Now,
 		NewID:        uuid.NewString,

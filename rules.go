@@ -15,6 +15,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/payment"
 )
 
 // The functions of this file say what a value must look like. Each returns the
@@ -78,6 +79,21 @@ func duration(v string) (time.Duration, error) {
 	}
 	return d, nil
 }
+
+// setRetention accepts what leaves the late checks of ended bills their time.
+func setRetention(s *settings, v string) error {
+	d, err := duration(v)
+	if err == nil && d < payment.MinRetention {
+		err = fmt.Errorf("%q is less than %dd: until then ended bills are asked after for late payments", v, payment.MinRetention/day)
+	}
+	if err != nil {
+		return err
+	}
+	s.retention = d
+	return nil
+}
+
+const day = 24 * time.Hour
 
 // count accepts a whole number that is at least least.
 func count[R any](at func(*R) *int, least int) func(*R, string) error {

@@ -34,13 +34,14 @@ type Limits struct {
 	laterOfLimits
 }
 
-// settings are both blocks as understood.
+// settings are what concerns all accounts, as understood.
 type settings struct {
 	minInterval  time.Duration
 	maxInterval  time.Duration
 	unknownAfter time.Duration
 	openTotal    int
 	minFreeSpace uint64
+	retention    time.Duration // 0: never
 }
 
 func defaultSettings() settings {
@@ -69,9 +70,16 @@ var limitsOptions = []option[Limits, settings]{
 		size(func(s *settings) *uint64 { return &s.minFreeSpace })},
 }
 
-// settings resolves and checks both blocks.
+var appOptions = []option[App, settings]{
+	{"retention", func(a *App) *string { return &a.Retention }, setRetention},
+}
+
+// settings resolves and checks the app's own options and both blocks.
 func (a *App) settings(r resolver) (settings, error) {
 	s := defaultSettings()
+	if err := resolve(r, appOptions, a, &s); err != nil {
+		return s, err
+	}
 	if a.Reconcile != nil {
 		err := resolve(r, reconcileOptions, a.Reconcile, &s)
 		if err == nil && s.maxInterval < s.minInterval {

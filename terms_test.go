@@ -128,3 +128,13 @@ func TestTransportsOfCaddyFindAReplacerInCallsToTheGateway(t *testing.T) {
 		response.Body.Close()
 	}
 }
+
+func TestRetentionIsNeverUnlessItIsSet(t *testing.T) {
+	t.Setenv("QLINK_TEST_VALUE", "4d")
+	for written, want := range map[string]time.Duration{"": 0, "{env.QLINK_TEST_VALUE}": 96 * time.Hour, "1440h": 60 * 24 * time.Hour} {
+		s, err := (&App{Retention: written}).settings(newResolver())
+		if err != nil || s.retention != want {
+			t.Errorf("%q is %v, %v; want %v", written, s.retention, err, want)
+		}
+	}
+}

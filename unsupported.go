@@ -15,14 +15,6 @@ func unsupportedError(name string) error {
 	return fmt.Errorf("%s is not supported by this version yet", name)
 }
 
-type laterOfApp struct {
-	Retention jsontext.Value `json:"retention,omitempty"`
-}
-
-func (l laterOfApp) check() error {
-	return firstSet(named{"retention", l.Retention})
-}
-
 type laterOfAccount struct {
 	Offer jsontext.Value `json:"offer,omitempty"`
 }

@@ -102,7 +102,7 @@ func (e *Engine) forget(ctx context.Context, store bill.Store, id string) error 
 	}
 	for _, n := range told {
 		if n.Undelivered() {
-			return nil
+			return e.dropOvertaken(ctx, store, b, told)
 		}
 		step.Bill.Told = max(step.Bill.Told, n.Sequence)
 	}
@@ -113,4 +113,30 @@ func (e *Engine) forget(ctx context.Context, store bill.Store, id string) error 
 		e.cfg.Logger.Debug("details deleted", zap.String("bill", id), zap.Time("ended", b.UpdatedAt))
 	}
 	return err
+}
+
+// dropOvertaken marks as superseded what was given up and will never be sent
+// again, because its URL was told something newer about the order since. That
+// keeps the bill no longer: the next walk forgets it.
+func (e *Engine) dropOvertaken(ctx context.Context, store bill.Store, b bill.Bill, told []bill.Notification) error {
+	record, err := store.Order(ctx, b.OrderKey())
+	if err != nil {
+		return err
+	}
+	all, forgotten, err := newestOf(ctx, store, record)
+	if err != nil {
+		return err
+	}
+	var change bill.Change
+	for _, n := range told {
+		if n.State == bill.Dead && n.Sequence < max(all[n.URL].Sequence, forgotten.Told) {
+			n.State = bill.Superseded
+			n.Revision++
+			change.Notifications = append(change.Notifications, n)
+		}
+	}
+	if len(change.Notifications) == 0 {
+		return nil
+	}
+	return store.Commit(ctx, change)
 }
