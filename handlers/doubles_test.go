@@ -41,6 +41,7 @@ type engine struct {
 	createErr error
 	bills     map[string]bill.Bill
 	details   bill.Details
+	detailErr error
 	billErr   error
 	cancelled bill.Bill
 	cancelErr error
@@ -95,7 +96,7 @@ func (e *engine) Bill(_ context.Context, _ payment.Scope, id string) (bill.Bill,
 }
 
 func (e *engine) Details(context.Context, payment.Scope, string) (bill.Details, error) {
-	return e.details, nil
+	return e.details, e.detailErr
 }
 
 func (e *engine) Wait(ctx context.Context, _ payment.Scope, _ string, version uint64) (bill.Bill, error) {

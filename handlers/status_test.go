@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/handlers"
+	"github.com/caddy-qlink/caddy-qlink/payment"
 )
 
 const billPath = "/qlink/bills/" + billID
@@ -293,4 +294,23 @@ func TestAStoreThatIsAwayIsSaidSo(t *testing.T) {
 		wantStatus(t, w, 503)
 		wantHeader(t, w.Header(), "Retry-After", "10")
 	}
+}
+
+func TestABillWhoseDetailsAreDeletedIsShownAsItEnded(t *testing.T) {
+	s := newSite(t)
+	step, err := billIn(bill.Success).Next(bill.Event{Kind: bill.EventForgotten, At: time.Now()}, bill.Rules{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.engine.bills[billID], s.engine.detailErr = step.Bill, bill.ErrNotFound
+	s.engine.order = payment.Order{Key: step.Bill.OrderKey(), PaidBill: billID, Bills: []bill.Bill{step.Bill}}
+	w := s.do(get(billPath))
+	wantStatus(t, w, 200)
+	wantContains(t, w.Body.String(), `"status":"SUCCESS","final":true,"amount":"15000","currency":"IDR"`, `"billCode":"B1"`, `"action":{"kind":"none","value":""}`)
+	w = s.do(asBrowser(get("/qlink/pay/" + billID)))
+	wantStatus(t, w, 200)
+	wantStatus(t, s.do(get(billPath+"/qr.svg")), 404)
+	w = s.do(signed(get("/qlink/orders/O1"), ""))
+	wantStatus(t, w, 200)
+	wantContains(t, w.Body.String(), `"paid":true,"paidBill":"`+billID+`"`)
 }

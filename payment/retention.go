@@ -82,7 +82,8 @@ func (e *Engine) forgetSome(ctx context.Context, cursor string) (next string, er
 }
 
 // forget reduces a bill to its stub, unless something of it is still wanted:
-// it has to be asked after again, or a notification of it was not delivered.
+// it has to be asked after again, which waits while its account is configured
+// no longer, or a notification of it was not delivered.
 func (e *Engine) forget(ctx context.Context, store bill.Store, id string) error {
 	b, err := store.Bill(ctx, id)
 	if err != nil {

@@ -210,7 +210,7 @@ func TestWithoutRetentionNothingIsForgotten(t *testing.T) {
 	retained(t, 0, func(t *testing.T, c *counter, _ *mailbox) {
 		b := c.mustCreate(handedOver("O1"), payment.OutcomeNew)
 		c.ends(b, "SUCCESS")
-		pass(100 * time.Hour)
+		pass(3 * time.Hour)
 		if !c.isWhole(b.ID) {
 			t.Error("forgotten")
 		}

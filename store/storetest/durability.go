@@ -85,6 +85,21 @@ func (s Suite) whatWasCommittedIsThereAfterReopening(t *testing.T) {
 	wantAllLasting(t, s.open(t, dir), bills)
 }
 
+func (s Suite) whatWasForgottenStaysSoAfterReopening(t *testing.T) {
+	dir := t.TempDir()
+	store := s.open(t, dir)
+	was, kept := remembered(t, store, "a"), remembered(t, store, "b")
+	forgot := forgetting(was.Bills[0].Bill)
+	commit(t, store, forgot)
+	if err := store.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+	store = s.open(t, dir)
+	wantForgotten(t, store, was, forgot)
+	wantRemembered(t, store, kept)
+	wantConflict(t, store, forgot)
+}
+
 // whatWasCommittedIsThereAfterACrash takes what is on disk while the store is
 // open and busy with other commits.
 func (s Suite) whatWasCommittedIsThereAfterACrash(t *testing.T) {
@@ -94,6 +109,9 @@ func (s Suite) whatWasCommittedIsThereAfterACrash(t *testing.T) {
 	for _, id := range numbered(20) {
 		bills = append(bills, lasting(t, store, id))
 	}
+	was := remembered(t, store, "forgotten")
+	forgot := forgetting(was.Bills[0].Bill)
+	commit(t, store, forgot)
 	busy, stop := make(chan struct{}), make(chan struct{})
 	var tasks sync.WaitGroup
 	tasks.Go(func() { keepBusy(t, store, busy, stop) })
@@ -108,6 +126,7 @@ func (s Suite) whatWasCommittedIsThereAfterACrash(t *testing.T) {
 	for _, b := range bills {
 		wantLasting(t, reopened, b)
 	}
+	wantForgotten(t, reopened, was, forgot)
 }
 
 // keepBusy commits until stop, and closes busy after the first commit.

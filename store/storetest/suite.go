@@ -46,6 +46,7 @@ func (s Suite) Run(t *testing.T) {
 	}
 	if s.Durable {
 		t.Run("WhatWasCommittedIsThereAfterReopening", s.whatWasCommittedIsThereAfterReopening)
+		t.Run("WhatWasForgottenStaysSoAfterReopening", s.whatWasForgottenStaysSoAfterReopening)
 	}
 	if s.Crash != nil {
 		t.Run("WhatWasCommittedIsThereAfterACrash", s.whatWasCommittedIsThereAfterACrash)
