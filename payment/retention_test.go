@@ -153,7 +153,6 @@ func TestWhatIsOpenOrStillAskedAfterIsNeverForgotten(t *testing.T) {
 		if c.isWhole(failed.ID) {
 			t.Error("kept after its last late check")
 		}
-		pass(100 * time.Hour)
 		if !c.isWhole(open.ID) {
 			t.Error("an open bill was forgotten")
 		}
@@ -167,7 +166,7 @@ func TestWhatTheShopWasNotToldIsNeverForgotten(t *testing.T) {
 		b := c.mustCreate(handedOver("O1"), payment.OutcomeNew)
 		c.ends(b, "SUCCESS")
 		for _, state := range []bill.NotificationState{bill.Pending, bill.Dead} {
-			pass(60 * time.Hour)
+			pass(39 * time.Hour)
 			told, err := c.store.Notifications(t.Context(), b.ID)
 			if err != nil || len(told) != 1 || told[0].State != state || !c.isWhole(b.ID) {
 				t.Errorf("want it whole and its notification %s: %+v, %v", state, told, err)
