@@ -1,6 +1,7 @@
 package bill_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -85,9 +86,11 @@ func TestABillReportedAsPaidWaitsForAQueryOrAnOperator(t *testing.T) {
 	eachCell(t, unconfirmedTable, func(t *testing.T, event string, from bill.Status, cell string) {
 		kind, source, _ := strings.Cut(event, " ")
 		before := unconfirmed(t, from)
-		before.Apply.Accepted = false           // as lost an action as can be,
-		before.Cancel.Confirmed = true          // as cancelled
-		before.ExpiresAt = start.Add(time.Hour) // and as old
+		// As refused, unknown to the gateway, cancelled and old as can be, and
+		// its action lost.
+		before.Apply.Accepted, before.Apply.Refused, before.Apply.FirstMiss = false, true, start.Add(time.Second)
+		before.Cancel.Confirmed = true
+		before.ExpiresAt = start.Add(time.Hour)
 		e := bill.Event{Kind: bill.EventKind(kind), At: start.Add(48 * time.Hour), Source: bill.ByQuery, Reason: bill.CancelExpiry}
 		if source != "" {
 			e.Source = bill.Source(source)
@@ -157,6 +160,16 @@ func TestARepeatedNotificationHasTheGatewayAskedOncePerInterval(t *testing.T) {
 	}
 	if asked != 12 {
 		t.Errorf("asked %d times in a minute, want 12", asked)
+	}
+}
+
+func TestABillReportedAsPaidIsNeverAppliedForAgain(t *testing.T) {
+	for _, s := range []bill.Status{bill.Created, bill.Wait} {
+		b := unconfirmed(t, s)
+		b.Apply.Accepted = false
+		if _, err := b.Next(at(time.Minute, bill.EventApplyStarted), confirming); !errors.Is(err, bill.ErrApplyForbidden) {
+			t.Errorf("%s: %v", s, err)
+		}
 	}
 }
 

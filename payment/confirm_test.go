@@ -83,6 +83,21 @@ func TestAReportedPaymentThatTheGatewayShowsIsConfirmedAtOnce(t *testing.T) {
 	})
 }
 
+func TestAShopIsToldOfAnEndOnceThoughAPaymentIsReportedAndLaidAside(t *testing.T) {
+	notifiedWith(t, confirmed, func(t *testing.T, c *counter, shop *mailbox) {
+		b := c.mustCreate(order("15000"), payment.OutcomeNew)
+		c.mustNotify(b, "FAIL")
+		c.mustNotify(b, "SUCCESS")
+		if _, err := c.engine.Force(t.Context(), b.ID, reason); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Minute)
+		if shop.kinds() != "bill.failed" {
+			t.Errorf("the shop was told %q", shop.kinds())
+		}
+	})
+}
+
 // story 11, story 33: neither a person nor the clock ends what may be paid.
 func TestNoCancelOfAReportedPaymentCompletes(t *testing.T) {
 	reconciledWith(t, confirmed, func(t *testing.T, c *counter) {
@@ -96,8 +111,15 @@ func TestNoCancelOfAReportedPaymentCompletes(t *testing.T) {
 			}
 		}
 		pass(48 * time.Hour) // its time is over, too
-		if after := c.wantStatus(b.ID, bill.Wait); after.Cancel.Requested || c.gateway.count("cancel") != 0 {
+		if _, err := c.engine.Refresh(t.Context(), c.scope, b.ID); err != nil {
+			t.Error(err)
+		}
+		after := c.wantStatus(b.ID, bill.Wait)
+		if after.Cancel.Requested || c.gateway.count("cancel") != 0 {
 			t.Errorf("requested %v, %d /cancel", after.Cancel.Requested, c.gateway.count("cancel"))
+		}
+		if after.Silent != 2 {
+			t.Errorf("%d lines about nothing but two people's wishes", after.Silent)
 		}
 		pass(6 * time.Second)
 		c.gateway.pay(b.ID)
@@ -146,6 +168,15 @@ func TestACancelUnderWayDoesNotEndABillReportedMeanwhile(t *testing.T) {
 		}
 		synctest.Wait()
 		c.wantStatus(b.ID, bill.Wait)
+		history, err := c.store.History(t.Context(), b.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range history {
+			if line.Kind == bill.EventCancelStands {
+				t.Error("the history says that the cancel stands")
+			}
+		}
 		c.mustRefuse("20000", b.ID)
 		c.gateway.pay(b.ID)
 		pass(6 * time.Second)
@@ -230,13 +261,17 @@ func TestAnAttemptThatMayBePaidIsNotCancelledWhenAnotherIs(t *testing.T) {
 		first := c.mustCreate(order("15000"), payment.OutcomeNew)
 		c.mustNotify(first, "FAIL")
 		second := c.mustCreate(order("15000"), payment.OutcomeNew)
+		c.gateway.set(func() { c.gateway.cancelAnswer = "WAIT" })
+		if _, err := c.engine.Cancel(t.Context(), c.scope, second.ID, bill.CancelBuyer); err != nil {
+			t.Fatal(err)
+		}
 		c.mustNotify(second, "SUCCESS")
 		c.gateway.pay(first.ID)
 		c.mustNotify(first, "SUCCESS")
 		c.wantStatus(first.ID, bill.Success)
 		c.wantStatus(second.ID, bill.Wait)
-		if n := c.gateway.count("cancel"); n != 0 {
-			t.Errorf("%d /cancel", n)
+		if n := c.gateway.count("cancel"); n != 1 {
+			t.Errorf("%d /cancel besides the buyer's", n-1)
 		}
 		c.gateway.pay(second.ID)
 		pass(6 * time.Second)
@@ -292,7 +327,7 @@ func TestTheReturnOfAGatewayConfirmsWhatWasReportedMeanwhile(t *testing.T) {
 		}
 		pass(3 * time.Hour) // and each every ten minutes
 		c.gateway.set(func() { c.gateway.queryErr = failed(qlink.KindUnclear) })
-		pass(20 * time.Minute)
+		pass(time.Minute)
 		for _, b := range bills {
 			c.gateway.pay(b.ID)
 		}

@@ -103,7 +103,7 @@ func (w *work) change(before bill.Bill, step *bill.Step) (change bill.Change, er
 		if err != nil {
 			return bill.Change{}, fmt.Errorf("read order of bill %s: %w", before.ID, err)
 		}
-		if moved && step.Bill.Status == bill.Success {
+		if step.Bill.Status == bill.Success {
 			if change.Bills, err = w.siblings(record, step); err != nil {
 				return bill.Change{}, err
 			}
