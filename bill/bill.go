@@ -172,10 +172,10 @@ func (b Bill) ExpiryPassed(now time.Time) bool {
 	return !b.ExpiresAt.IsZero() && !now.Before(b.ExpiresAt)
 }
 
-// Forgettable reports whether b has ended and holds more than its stub: it was
-// never forgotten, or has changed since.
+// Forgettable reports whether b has ended for certain and holds more than its
+// stub: it was never forgotten, or has changed since.
 func (b Bill) Forgettable() bool {
-	return b.Status.Final() && !b.ForgottenAt.After(b.UpdatedAt)
+	return b.Status.Final() && !b.Unconfirmed() && !b.ForgottenAt.After(b.UpdatedAt)
 }
 
 // stub is what is kept of b for ever: which order it was to pay and how that

@@ -486,9 +486,10 @@ func (b Bill) ended() Bill {
 	return b
 }
 
-// forgotten reduces b to its stub. What is open is never touched.
+// forgotten reduces b to its stub. What is open is never touched, nor what may
+// yet turn out to be paid.
 func (b Bill) forgotten(e Event) (Bill, Follow, error) {
-	if !b.Status.Final() {
+	if !b.Status.Final() || b.Unconfirmed() {
 		return Bill{}, FollowNone, ErrNotEnded
 	}
 	b = b.stub()

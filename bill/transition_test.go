@@ -449,6 +449,17 @@ func TestAForgottenBillKeepsItsOrderAndItsEndAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestABillThatMayBePaidIsNotForgotten(t *testing.T) {
+	b := inStatus(bill.Expired)
+	b.Reported.At = start
+	if _, err := b.Next(bill.Event{Kind: bill.EventForgotten, At: start.AddDate(1, 0, 0)}, rules); !errors.Is(err, bill.ErrNotEnded) {
+		t.Errorf("it is forgotten: %v", err)
+	}
+	if b.Forgettable() {
+		t.Error("it is forgettable")
+	}
+}
+
 func TestALatePaymentMakesAForgottenBillForgettableAgain(t *testing.T) {
 	at := start.AddDate(0, 1, 0)
 	step, err := inStatus(bill.Fail).Next(bill.Event{Kind: bill.EventForgotten, At: at}, rules)
