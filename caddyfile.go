@@ -108,7 +108,7 @@ func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 //
 //		limits {
 //			open_total      <n>                    # default 100000; 0 is no limit
-//			open_per_client <n>                    # not yet
+//			open_per_client <n>                    # of one buyer's address; default none; 0 is no limit
 //			min_free_space  <size>                 # default 256MiB; 0 is no limit
 //		}
 //
@@ -137,7 +137,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "reconcile":
 			return unmarshalOnce(d, name, &a.Reconcile, reconcileOptions)
 		case "limits":
-			return unmarshalOnce(d, name, &a.Limits, limitsOptions, "open_per_client")
+			return unmarshalOnce(d, name, &a.Limits, limitsOptions)
 		case "notify":
 			return unmarshalNotify(d, &a.Notify)
 		default:
@@ -538,7 +538,7 @@ func unmarshalSecrets(d *caddyfile.Dispenser, name string, into *[]string) error
 
 // unmarshalOnce reads a block that may be there once and holds single values
 // only, but for options of a later version.
-func unmarshalOnce[T, R any](d *caddyfile.Dispenser, block string, into **T, options []option[T, R], later ...string) error {
+func unmarshalOnce[T, R any](d *caddyfile.Dispenser, block string, into **T, options []option[T, R]) error {
 	switch {
 	case *into != nil:
 		return d.Errf("%s is set twice", block)
@@ -547,9 +547,6 @@ func unmarshalOnce[T, R any](d *caddyfile.Dispenser, block string, into **T, opt
 	}
 	*into = new(T)
 	return parseBlock(d, block, *into, options, func(name string) error {
-		if slices.Contains(later, name) {
-			return d.WrapErr(unsupportedError(name))
-		}
 		return unknownOption(d, block, name)
 	})
 }

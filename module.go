@@ -116,19 +116,20 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.minInterval = s.minInterval
 	a.engine = payment.New(payment.Config{
-		Accounts:     a.accounts,
-		Store:        a.vault.lease,
-		Notify:       a.audience.targets,
-		MinInterval:  s.minInterval,
-		MaxInterval:  s.maxInterval,
-		UnknownAfter: s.unknownAfter,
-		OpenTotal:    s.openTotal,
-		MinFreeSpace: s.minFreeSpace,
-		Retention:    s.retention,
-		Logger:       a.logger,
-		Now:          time.Now,
-		NewID:        uuid.NewString,
-		Rand:         rand.Int64N,
+		Accounts:      a.accounts,
+		Store:         a.vault.lease,
+		Notify:        a.audience.targets,
+		MinInterval:   s.minInterval,
+		MaxInterval:   s.maxInterval,
+		UnknownAfter:  s.unknownAfter,
+		OpenTotal:     s.openTotal,
+		OpenPerClient: s.openPerClient,
+		MinFreeSpace:  s.minFreeSpace,
+		Retention:     s.retention,
+		Logger:        a.logger,
+		Now:           time.Now,
+		NewID:         uuid.NewString,
+		Rand:          rand.Int64N,
 	})
 	a.vault.work, a.vault.tidy = a.engine.Run, a.closeIdleConnections
 	return nil

@@ -26,22 +26,31 @@ type Limits struct {
 	// answered 429. 0 is no limit. Default: 100000.
 	OpenTotal string `json:"open_total,omitempty"`
 
+	// OpenPerClient is how many bills that one client address began at checkout
+	// routes may be open at once; beyond it, its buyers are answered 429. The
+	// address is the one that Caddy found behind trusted_proxies; of IPv6 it is
+	// the network of 64 bits. Choose it well above what one buyer needs: who has
+	// reached it is refused an order, too, that has a bill already, since the shop
+	// is not asked for it any more. The signed endpoints know no buyer and do not
+	// count. 0 is no limit. Default: none, because carriers put thousands behind
+	// one address.
+	OpenPerClient string `json:"open_per_client,omitempty"`
+
 	// MinFreeSpace is the free space of the store's disk below which there are
 	// no new checkouts (503), while notifications still go through. 0 is no
 	// limit. Default: 256MiB.
 	MinFreeSpace string `json:"min_free_space,omitempty"`
-
-	laterOfLimits
 }
 
 // settings are what concerns all accounts, as understood.
 type settings struct {
-	minInterval  time.Duration
-	maxInterval  time.Duration
-	unknownAfter time.Duration
-	openTotal    int
-	minFreeSpace uint64
-	retention    time.Duration // 0: never
+	minInterval   time.Duration
+	maxInterval   time.Duration
+	unknownAfter  time.Duration
+	openTotal     int
+	openPerClient int
+	minFreeSpace  uint64
+	retention     time.Duration // 0: never
 }
 
 func defaultSettings() settings {
@@ -66,6 +75,8 @@ var reconcileOptions = []option[Reconcile, settings]{
 var limitsOptions = []option[Limits, settings]{
 	{"open_total", func(l *Limits) *string { return &l.OpenTotal },
 		count(func(s *settings) *int { return &s.openTotal }, 0)},
+	{"open_per_client", func(l *Limits) *string { return &l.OpenPerClient },
+		count(func(s *settings) *int { return &s.openPerClient }, 0)},
 	{"min_free_space", func(l *Limits) *string { return &l.MinFreeSpace },
 		size(func(s *settings) *uint64 { return &s.minFreeSpace })},
 }
@@ -90,11 +101,7 @@ func (a *App) settings(r resolver) (settings, error) {
 		}
 	}
 	if a.Limits != nil {
-		err := a.Limits.check()
-		if err == nil {
-			err = resolve(r, limitsOptions, a.Limits, &s)
-		}
-		if err != nil {
+		if err := resolve(r, limitsOptions, a.Limits, &s); err != nil {
 			return s, fmt.Errorf("limits: %w", err)
 		}
 	}

@@ -23,12 +23,6 @@ func (l laterOfAccount) check() error {
 	return firstSet(named{"offer", l.Offer})
 }
 
-type laterOfLimits struct {
-	OpenPerClient jsontext.Value `json:"open_per_client,omitempty"`
-}
-
-func (l laterOfLimits) check() error { return firstSet(named{"open_per_client", l.OpenPerClient}) }
-
 type laterOfHandler struct {
 	Retry jsontext.Value `json:"retry,omitempty"`
 	Page  jsontext.Value `json:"page,omitempty"`

@@ -41,6 +41,10 @@ type Bill struct {
 
 	PayURL string `json:"payUrl,omitzero"` // of its page, as its first buyer saw it; for notifications
 
+	// Client is the address of the buyer who began it, where open bills are
+	// counted by address; gone when the bill has ended, and shown to nobody.
+	Client string `json:"client,omitzero"`
+
 	CreatedAt time.Time `json:"createdAt"`
 	UpdatedAt time.Time `json:"updatedAt"`          // of the last change a buyer can see, but for its being forgotten
 	SignedAt  time.Time `json:"signedAt,omitzero"`  // of the hand-over: when the shop signed or answered

@@ -78,6 +78,10 @@ type Store interface {
 	DueNotifications(ctx context.Context, until time.Time, limit int) ([]string, error)
 	// OpenBills returns how many bills have not ended.
 	OpenBills(ctx context.Context) (int, error)
+	// OpenBillsOf returns how many bills that name the client have not ended, but
+	// limit where there are more, which is also what it costs at the most. The
+	// empty client has none.
+	OpenBillsOf(ctx context.Context, client string, limit int) (int, error)
 
 	// Watch tells of later commits that move the version of a bill. The channel
 	// holds the newest version not yet received: a slow receiver misses

@@ -63,6 +63,9 @@ func (b Bill) Next(e Event, rules Rules) (Step, error) {
 	if err != nil {
 		return Step{}, err
 	}
+	if next.Status.Final() {
+		next.Client = ""
+	}
 	step := Step{Bill: next, Follow: follow, Conflict: (b.Status == Success || b.Unconfirmed()) && contradictsPayment(e.Kind)}
 	step.Changed = visible(b) != visible(next)
 	if step.Changed {
@@ -97,6 +100,7 @@ func (b *Bill) roomFor(e Event, conflict bool) bool {
 // visible is b without the fields that no buyer or shop is shown.
 func visible(b Bill) Bill {
 	b.Version, b.Revision, b.Silent, b.Alarms, b.Unknowns = 0, 0, 0, 0, 0
+	b.Client = ""
 	b.AskedAt, b.Due, b.UpdatedAt, b.SignedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	b.ForgottenAt, b.Told = time.Time{}, 0
 	b.Apply = Applying{}

@@ -21,7 +21,8 @@ func (h *Handler) Checkout(w http.ResponseWriter, r *http.Request, next func(htt
 	if r.Method != http.MethodPost {
 		return next(w, r)
 	}
-	if err := h.Payments.Ready(r.Context()); err != nil {
+	client := h.client(r)
+	if err := h.Payments.Ready(r.Context(), client); err != nil {
 		setCommonHeaders(w.Header())
 		h.setCORS(w, r)
 		h.failBuyer(w, r, err, true)
@@ -41,7 +42,7 @@ func (h *Handler) Checkout(w http.ResponseWriter, r *http.Request, next func(htt
 		return nil
 	}
 	created, err := h.Payments.Create(r.Context(), h.Scope, order, payment.HandOver{
-		At: answeredAt, PayURL: func(id string) string { return h.payURL(r, id) },
+		At: answeredAt, Client: client, PayURL: func(id string) string { return h.payURL(r, id) },
 	})
 	if fieldErrors(err) != nil {
 		h.refuseUpstream(w, r, err)

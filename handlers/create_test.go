@@ -41,6 +41,8 @@ var outcomes = []struct {
 	{name: "a stale order", err: refusal(payment.CodeStaleOrder, bill.Wait), status: 409, code: "stale_order", withBill: true, html: 409},
 	{name: "the limit, before", ready: payment.ErrTooManyOpen, status: 429, code: "too_many_open", retryAfter: true, html: 429, notCharged: true},
 	{name: "the limit, after", err: payment.ErrTooManyOpen, status: 429, code: "too_many_open", retryAfter: true, html: 429, notCharged: true},
+	{name: "the client's limit, before", ready: payment.ErrTooManyOpenOfClient, status: 429, code: "too_many_open_of_client", retryAfter: true, html: 429, notCharged: true},
+	{name: "the client's limit, after", err: payment.ErrTooManyOpenOfClient, status: 429, code: "too_many_open_of_client", retryAfter: true, html: 429, notCharged: true},
 	{name: "no store, before", ready: bill.ErrUnavailable, status: 503, code: "unavailable", retryAfter: true, html: 503, notCharged: true},
 	{name: "no store, after", err: bill.ErrUnavailable, status: 503, code: "unavailable", retryAfter: true, html: 503},
 	{name: "a fault of ours", err: errors.New("boom"), status: 500, code: "internal_error", html: 500},

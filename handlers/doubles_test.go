@@ -51,6 +51,7 @@ type engine struct {
 	settleErr error
 	waited    func(ctx context.Context, version uint64) (bill.Bill, error)
 
+	gotClient   string
 	gotOrder    bill.Order
 	gotHandOver payment.HandOver
 	gotReason   bill.CancelReason
@@ -72,8 +73,9 @@ func (e *engine) recorded() string {
 	return strings.Join(e.calls, " ")
 }
 
-func (e *engine) Ready(context.Context) error {
+func (e *engine) Ready(_ context.Context, client string) error {
 	e.record("ready")
+	e.gotClient = client
 	return e.ready
 }
 

@@ -29,7 +29,7 @@ import (
 
 // Payments is the engine as these handlers use it; *payment.Engine is one.
 type Payments interface {
-	Ready(ctx context.Context) error
+	Ready(ctx context.Context, client string) error
 	Create(ctx context.Context, s payment.Scope, o bill.Order, h payment.HandOver) (payment.Created, error)
 	Bill(ctx context.Context, s payment.Scope, id string) (bill.Bill, error)
 	Details(ctx context.Context, s payment.Scope, id string) (bill.Details, error)
@@ -80,7 +80,8 @@ type API struct {
 	// RequestURI returns path and query exactly as the client sent them, before
 	// any rewrite: what a signature covers; nil: the request's own field.
 	RequestURI func(*http.Request) string
-	// ClientIP is for the log; nil: the peer's address.
+	// ClientIP returns the address of whoever sent the request, with or without a
+	// port, for the log and for what is counted by client; nil: the peer's.
 	ClientIP func(*http.Request) string
 	// Draining is closed when the server shuts down: long polls answer at once.
 	Draining <-chan struct{}

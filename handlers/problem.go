@@ -47,6 +47,7 @@ var (
 	notFound     = errNoRoute
 	badOrder     = &problem{Status: 422, Code: "bad_order", Title: "Bad order", Detail: "The order cannot be paid as it is: see errors."}
 	tooManyOpen  = &problem{Status: 429, Code: "too_many_open", Title: "Too many open payments", Detail: "Too many payments are under way. Please come back in a moment.", RetryAfter: 30 * time.Second}
+	tooManyOfYou = &problem{Status: 429, Code: "too_many_open_of_client", Title: "Too many open payments", Detail: "Too many payments from your internet address are under way. Please pay or cancel one of them, or come back later.", RetryAfter: time.Minute}
 	unavailable  = &problem{Status: 503, Code: "unavailable", Title: "Payments are not available now", Detail: "This is a passing fault. Please come back in a moment.", RetryAfter: 10 * time.Second}
 	internal     = &problem{Status: 500, Code: "internal_error", Title: "Something went wrong", Detail: "The fault is ours and has been recorded."}
 	refusalTable = map[payment.Code]*problem{
@@ -79,6 +80,8 @@ func problemOf(err error) problem {
 		return *badOrder
 	case errors.Is(err, bill.ErrNotFound):
 		return *notFound
+	case errors.Is(err, payment.ErrTooManyOpenOfClient):
+		return *tooManyOfYou
 	case errors.Is(err, payment.ErrTooManyOpen):
 		return *tooManyOpen
 	case errors.Is(err, bill.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -69,11 +69,11 @@ func TestNoShopIsAskedForAnOrderThatABrokenStoreCouldNotKeep(t *testing.T) {
 	at(t, func(t *testing.T, c *counter) {
 		store := newFragile(c.store)
 		c.store = store
-		if err := c.engine.Ready(t.Context()); err != nil {
+		if err := c.engine.Ready(t.Context(), ""); err != nil {
 			t.Fatalf("whole: %v", err)
 		}
 		store.fail()
-		if err := c.engine.Ready(t.Context()); !errors.Is(err, bill.ErrUnavailable) {
+		if err := c.engine.Ready(t.Context(), ""); !errors.Is(err, bill.ErrUnavailable) {
 			t.Errorf("broken: %v", err)
 		}
 		if _, err := c.create(order("1")); !errors.Is(err, bill.ErrUnavailable) {

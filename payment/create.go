@@ -21,20 +21,50 @@ const idempotencyFor = 24 * time.Hour
 // all configurations of the process.
 var running sync.Map
 
-// Ready reports whether a new order could be taken now: nil, ErrTooManyOpen or
-// an error that wraps bill.ErrUnavailable. It is asked before a shop is, so
-// that no shop creates an order in vain.
-func (e *Engine) Ready(ctx context.Context) error {
+// Ready reports whether a new order of this client (see HandOver) could be
+// taken now: nil, ErrTooManyOpen, ErrTooManyOpenOfClient or an error that wraps
+// bill.ErrUnavailable. It is asked before a shop is, so that no shop creates an
+// order in vain; and so before anybody knows whether the order has a bill
+// already.
+func (e *Engine) Ready(ctx context.Context, client string) error {
 	store, release, err := e.cfg.Store(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	return e.room(ctx, store)
+	return e.room(ctx, store, client)
 }
 
-// room reports whether store and limits leave room for one more open bill.
-func (e *Engine) room(ctx context.Context, store bill.Store) error {
+// room reports whether store and limits leave room for one more open bill. It
+// looks before the commit, not in it: callers who race may go beyond a limit by
+// as many as they are.
+func (e *Engine) room(ctx context.Context, store bill.Store, client string) error {
+	if err := e.usable(store); err != nil {
+		return err
+	}
+	if e.cfg.OpenTotal > 0 {
+		open, err := store.OpenBills(ctx)
+		if err != nil {
+			return err
+		}
+		if open >= e.cfg.OpenTotal {
+			return ErrTooManyOpen
+		}
+	}
+	if e.cfg.OpenPerClient > 0 && client != "" {
+		open, err := store.OpenBillsOf(ctx, client, e.cfg.OpenPerClient)
+		if err != nil {
+			return err
+		}
+		if open >= e.cfg.OpenPerClient {
+			return ErrTooManyOpenOfClient
+		}
+	}
+	return nil
+}
+
+// usable reports whether store and disk can take a new bill.
+func (e *Engine) usable(store bill.Store) error {
 	if err := bill.Broken(store); err != nil {
 		return fmt.Errorf("%w: %w", bill.ErrUnavailable, err)
 	}
@@ -47,16 +77,6 @@ func (e *Engine) room(ctx context.Context, store bill.Store) error {
 			return fmt.Errorf("%w: %d bytes of free space left, min_free_space is %d", bill.ErrUnavailable, free, e.cfg.MinFreeSpace)
 		}
 	}
-	if e.cfg.OpenTotal == 0 {
-		return nil
-	}
-	open, err := store.OpenBills(ctx)
-	if err != nil {
-		return err
-	}
-	if open >= e.cfg.OpenTotal {
-		return ErrTooManyOpen
-	}
 	return nil
 }
 
@@ -66,7 +86,8 @@ func (e *Engine) room(ctx context.Context, store bill.Store) error {
 // one order at a time, one payment is created at the gateway; the others wait
 // for its outcome.
 //
-// Errors: *Refusal, ErrTooManyOpen where a new bill is needed, bill.ErrUnavailable.
+// Errors: *Refusal, ErrTooManyOpen and ErrTooManyOpenOfClient where a new bill
+// is needed, bill.ErrUnavailable.
 func (e *Engine) Create(ctx context.Context, s Scope, o bill.Order, h HandOver) (Created, error) {
 	store, release, err := e.cfg.Store(ctx)
 	if err != nil {
@@ -271,7 +292,7 @@ func (w *work) replace(b bill.Bill, h HandOver) (c Created, again bool, err erro
 // start stores a new attempt and then applies for it at the gateway. The
 // order's revision sees to it that only one caller gets past the commit.
 func (w *work) start(s Scope, o bill.Order, h HandOver, record bill.OrderRecord) (Created, error) {
-	if err := w.engine.room(w.ctx, w.store); err != nil {
+	if err := w.engine.room(w.ctx, w.store, h.Client); err != nil {
 		return Created{}, err
 	}
 	now := w.now()
@@ -279,6 +300,9 @@ func (w *work) start(s Scope, o bill.Order, h HandOver, record bill.OrderRecord)
 		ID: w.engine.cfg.NewID(), Ledger: s.Account.Ledger, Account: s.Account.Name, Shop: s.Shop,
 		Attempt: len(record.Attempts) + 1, LiveMode: s.Account.LiveMode,
 		SignedAt: h.At, ExpiresAt: s.Account.expiry(o, now),
+	}
+	if w.engine.cfg.OpenPerClient > 0 {
+		template.Client = h.Client
 	}
 	if h.PayURL != nil {
 		template.PayURL = h.PayURL(template.ID)

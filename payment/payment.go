@@ -13,6 +13,7 @@ package payment
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -80,12 +81,13 @@ type Config struct {
 	// NotifyTransport carries notifications; nil: one of its own.
 	NotifyTransport http.RoundTripper
 
-	MinInterval  time.Duration // between two questions about one bill, at the least …
-	MaxInterval  time.Duration // … and about an old open one that nobody watches, at the most
-	UnknownAfter time.Duration // see bill.Rules
-	OpenTotal    int           // bills that may be open at once; 0: no bound
-	Retention    time.Duration // after a bill's end, until its details are deleted; MinRetention at least; 0: never
-	MinFreeSpace uint64        // bytes; below, no new checkouts; 0: no bound
+	MinInterval   time.Duration // between two questions about one bill, at the least …
+	MaxInterval   time.Duration // … and about an old open one that nobody watches, at the most
+	UnknownAfter  time.Duration // see bill.Rules
+	OpenTotal     int           // bills that may be open at once; 0: no bound
+	OpenPerClient int           // likewise of one buyer's address; 0: no bound, and no address is kept
+	Retention     time.Duration // after a bill's end, until its details are deleted; MinRetention at least; 0: never
+	MinFreeSpace  uint64        // bytes; below, no new checkouts; 0: no bound
 
 	Logger *zap.Logger
 	Now    func() time.Time
@@ -120,6 +122,9 @@ type HandOver struct {
 	Signed bool
 	// PayURL returns the address of the page of a new bill.
 	PayURL func(id string) string
+	// Client is the address of the buyer who hands it over, in a form that is
+	// the same for all who are counted as one; "" where nobody is to be counted.
+	Client string
 	// Idempotency is set where the shop sent an Idempotency-Key.
 	Idempotency *Idempotency
 }
@@ -185,6 +190,9 @@ func isNotFound(err error) bool { return errors.Is(err, bill.ErrNotFound) }
 var (
 	// ErrTooManyOpen: the limit of open bills is reached; nothing was created.
 	ErrTooManyOpen = errors.New("too many open bills")
+	// ErrTooManyOpenOfClient is an ErrTooManyOpen about the limit for one
+	// address.
+	ErrTooManyOpenOfClient = fmt.Errorf("%w of one client", ErrTooManyOpen)
 	// ErrContradiction: a notification names another bill or order than the
 	// stored one. It was recorded in the bill's history.
 	ErrContradiction = errors.New("the notification contradicts the stored bill")

@@ -869,7 +869,7 @@ func TestAFullCounterTakesNoNewOrders(t *testing.T) {
 			o.OrderCode = fmt.Sprint(i)
 			c.mustCreate(o, payment.OutcomeNew)
 		}
-		if err := c.engine.Ready(t.Context()); !errors.Is(err, payment.ErrTooManyOpen) {
+		if err := c.engine.Ready(t.Context(), ""); !errors.Is(err, payment.ErrTooManyOpen) {
 			t.Errorf("%v", err)
 		}
 		if _, err := c.create(order("1")); !errors.Is(err, payment.ErrTooManyOpen) {

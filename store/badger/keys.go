@@ -26,6 +26,7 @@ import (
 //
 //	c ^createdAt id                     all bills, newest first
 //	n id                                bills that have not ended
+//	a (client) id                       those of them that name a client's address
 //	u due id                            bills that want to be asked after, the longest due first
 //	e updatedAt id                      bills that have ended and were not forgotten since, the longest ended first
 //	t due id                            notifications that want to be delivered, the longest due first
@@ -41,6 +42,7 @@ const (
 	kindPending         = 'w'
 	kindCreated         = 'c'
 	kindOpen            = 'n'
+	kindOpenOf          = 'a'
 	kindDue             = 'u'
 	kindEnded           = 'e'
 	kindNotificationDue = 't'
@@ -86,6 +88,9 @@ func indexKeys(b bill.Bill) [][]byte {
 	keys := [][]byte{createdKey(b.CreatedAt, b.ID)}
 	if !b.Status.Final() {
 		keys = append(keys, textKey(kindOpen, b.ID))
+		if b.Client != "" {
+			keys = append(keys, append(openOfPrefix(b.Client), b.ID...))
+		}
 	}
 	if !b.Due.IsZero() {
 		keys = append(keys, dueKey(kindDue, b.Due, b.ID))
@@ -94,6 +99,11 @@ func indexKeys(b bill.Bill) [][]byte {
 		keys = append(keys, dueKey(kindEnded, b.UpdatedAt, b.ID))
 	}
 	return keys
+}
+
+// openOfPrefix is what the entries of a client's open bills begin with.
+func openOfPrefix(client string) []byte {
+	return appendText([]byte{kindOpenOf}, client)
 }
 
 // notificationIndexKeys are the index entries that a notification has in its

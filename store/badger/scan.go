@@ -193,4 +193,20 @@ func isAfter(key, end []byte) bool {
 	return bytes.Compare(key[:min(timeEnd, len(key))], end) > 0
 }
 
+// OpenBillsOf walks the entries of one client and stops at the limit.
+func (s *store) OpenBillsOf(ctx context.Context, client string, limit int) (count int, err error) {
+	err = s.view(ctx, func(txn *badgerdb.Txn) error {
+		it := iterate(txn, openOfPrefix(client))
+		defer it.Close()
+		for it.Rewind(); it.Valid() && count < limit; it.Next() {
+			count++
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return 0, err
+	}
+	return count, nil
+}
+
 func clamp(limit int) int { return min(max(limit, 1), maxPage) }

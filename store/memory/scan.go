@@ -176,6 +176,22 @@ func (s *store) OpenBills(ctx context.Context) (int, error) {
 	return count, nil
 }
 
+// OpenBillsOf counts those of one client.
+func (s *store) OpenBillsOf(ctx context.Context, client string, limit int) (int, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if err := s.usable(ctx); err != nil {
+		return 0, err
+	}
+	count := 0
+	for _, b := range s.bills {
+		if !b.Status.Final() && b.Client != "" && b.Client == client {
+			count++
+		}
+	}
+	return min(count, max(limit, 0)), nil
+}
+
 func clamp(limit int) int { return min(max(limit, 1), maxPage) }
 
 func encode(listing string, position any) (string, error) {

@@ -13,6 +13,8 @@ var dueTests = []test{
 	{"ABillIsDueWhenItSaysSoLast", aBillIsDueWhenItSaysSoLast},
 	{"DueTakesAnyTime", dueTakesAnyTime},
 	{"OpenBillsAreCounted", openBillsAreCounted},
+	{"OpenBillsOfAClientAreCountedUpToTheLimit", openBillsOfAClientAreCountedUpToTheLimit},
+	{"ABillLeavesItsClientWhenItEnds", aBillLeavesItsClientWhenItEnds},
 }
 
 func theLongestDueComeFirst(t *testing.T, store bill.Store) {
@@ -98,4 +100,47 @@ func openBillsAreCounted(t *testing.T, store bill.Store) {
 	ended.Status = bill.Fail
 	commit(t, store, only(ended))
 	wantOpen(t, store, 1)
+}
+
+func openBillsOfAClientAreCountedUpToTheLimit(t *testing.T, store bill.Store) {
+	clients := []string{"192.0.2.1", "192.0.2.10", "2001:db8::/64", "192.0.2.1\x00", "\x00"}
+	fill(t, store, 30, func(i int, b *bill.Bill) { b.Client = clients[i%len(clients)] })
+	commit(t, store, only(sample("of nobody")))
+	for _, client := range clients {
+		wantOpenOf(t, store, client, 6)
+	}
+	for _, nobody := range []string{"", "192.0.2.2", "192.0.2", "2001:db8::/6"} {
+		wantOpenOf(t, store, nobody, 0)
+	}
+	for limit, want := range map[int]int{-1: 0, 0: 0, 1: 1, 5: 5, 6: 6, 7: 6} {
+		if got, err := store.OpenBillsOf(t.Context(), clients[0], limit); err != nil || got != want {
+			t.Errorf("limit %d: %d, %v; want %d", limit, got, err, want)
+		}
+	}
+}
+
+func aBillLeavesItsClientWhenItEnds(t *testing.T, store bill.Store) {
+	a, b, c := sample("a"), sample("b"), sample("c")
+	a.Client, b.Client, c.Client = "192.0.2.1", "192.0.2.1", "192.0.2.1"
+	commit(t, store, only(a, b, c))
+	wantOpenOf(t, store, "192.0.2.1", 3)
+
+	a = moved(a) // ended, and still named
+	a.Status = bill.Success
+	commit(t, store, only(a))
+	wantOpenOf(t, store, "192.0.2.1", 2)
+
+	b = moved(b) // ended, and named no more
+	b.Status, b.Client = bill.Canceled, ""
+	commit(t, store, only(b))
+	wantOpenOf(t, store, "192.0.2.1", 1)
+
+	c = moved(c) // open, and of another
+	c.Client = "192.0.2.2"
+	commit(t, store, only(c))
+	wantOpenOf(t, store, "192.0.2.1", 0)
+	wantOpenOf(t, store, "192.0.2.2", 1)
+
+	wantConflict(t, store, only(c))
+	wantOpenOf(t, store, "192.0.2.2", 1)
 }

@@ -92,6 +92,14 @@ func wantOpen(t testing.TB, store bill.Store, want int) {
 	}
 }
 
+func wantOpenOf(t testing.TB, store bill.Store, client string, want int) {
+	t.Helper()
+	got, err := store.OpenBillsOf(t.Context(), client, 100)
+	if err != nil || got != want {
+		t.Fatalf("OpenBillsOf %q: %d, %v; want %d", client, got, err, want)
+	}
+}
+
 func wantDue(t testing.TB, store bill.Store, until time.Time, want ...string) {
 	t.Helper()
 	got, err := store.Due(t.Context(), until, 100)
