@@ -335,6 +335,8 @@ func (h *Handler) endpointsAPI(ctx caddy.Context, app *App, account *payment.Acc
 		ReturnURL:      s.returnURL,
 		AllowedOrigins: s.origins,
 		MinInterval:    app.minInterval,
+		BodyTimeout:    bodyTimeout,
+		Forgeries:      &forgeries,
 		BaseURL:        h.baseURL,
 		RequestURI:     sentURI,
 		ClientIP:       clientIP,
@@ -347,6 +349,13 @@ func (h *Handler) endpointsAPI(ctx caddy.Context, app *App, account *payment.Acc
 	}
 	return api
 }
+
+// bodyTimeout is how long clients may take to send a body. Tests shorten it.
+var bodyTimeout = handlers.DefaultBodyTimeout
+
+// forgeries is one for all sites and configurations of the process, so that
+// neither another path nor a reload gives a forger a new start.
+var forgeries handlers.Forgeries
 
 // configuredApp returns the app that the handler belongs to.
 func configuredApp(ctx caddy.Context) (*App, error) {

@@ -25,6 +25,7 @@ func (h *Handler) Checkout(w http.ResponseWriter, r *http.Request, next func(htt
 	if err := h.Payments.Ready(r.Context(), client); err != nil {
 		setCommonHeaders(w.Header())
 		h.setCORS(w, r)
+		h.boundBody(w, r) // which the shop does not get
 		h.failBuyer(w, r, err, true)
 		return nil
 	}

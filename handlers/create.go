@@ -14,7 +14,7 @@ import (
 func (h *Handler) create(w http.ResponseWriter, r *http.Request, _ string) {
 	body, err := readBody(w, r, maxBody)
 	if err != nil {
-		h.fail(w, r, err)
+		h.failBuyer(w, r, err, true)
 		return
 	}
 	signature, err := h.verify(r, body)
@@ -40,9 +40,17 @@ func (h *Handler) create(w http.ResponseWriter, r *http.Request, _ string) {
 }
 
 // refuseSignature answers and records a request that is not signed as it must
-// be; the log says by whom, never what was sent.
+// be; the log says by whom, never what was sent. A signature that is merely
+// late was made by who has the secret, and is no forgery.
 func (h *Handler) refuseSignature(w http.ResponseWriter, r *http.Request, err error) {
-	h.Logger.Warn("signed endpoint refused", zap.String("code", err.Error()), zap.String("client", h.ClientIP(r)))
+	const what = "signed endpoint refused"
+	code := zap.String("code", err.Error())
+	switch {
+	case errors.Is(err, errStale):
+		h.Logger.Warn(what, code, zap.String("client", h.ClientIP(r)))
+	case h.beyondForgeries(r, what, code):
+		err = errForgeries
+	}
 	h.failBuyer(w, r, err, false)
 }
 

@@ -3,8 +3,8 @@
 //
 // It decides nothing about money: it reads what a buyer, a shop or the gateway
 // sent, asks the engine (package payment, through the interface Payments) and
-// words the answer. It never writes a bill and keeps no state between
-// requests; nothing it starts outlives the request. It knows plain net/http
+// words the answer. It never writes a bill and keeps no state between requests
+// but the count of failed signatures; nothing it starts outlives the request. It knows plain net/http
 // and no Caddy: the root package finds out which requests are ours and calls
 // ServeEndpoint and Checkout.
 package handlers
@@ -55,6 +55,7 @@ const (
 	DefaultPrefix      = "/qlink"
 	DefaultMaxAge      = 5 * time.Minute
 	DefaultMinInterval = 5 * time.Second
+	DefaultBodyTimeout = 30 * time.Second
 )
 
 // API is what a Handler works with. Payments, Scope.Account and Page are
@@ -73,6 +74,14 @@ type API struct {
 	MaxAge         time.Duration // of a signature, either way; 0: DefaultMaxAge
 	AllowedOrigins []string      // of browsers, besides our own
 	MinInterval    time.Duration // between two questions about one bill; 0: DefaultMinInterval
+
+	// BodyTimeout is how long a client may take to send a request's body to an
+	// endpoint; 0: DefaultBodyTimeout. What goes through to the shop is not
+	// bound by it.
+	BodyTimeout time.Duration
+	// Forgeries counts failed signatures, over all handlers that share it; nil:
+	// one of its own.
+	Forgeries *Forgeries
 
 	// BaseURL returns what PublicURL stands for as the request shows it, without
 	// a slash at its end; nil: the scheme of the connection and the Host header.
@@ -132,6 +141,10 @@ func (h *Handler) setDefaults() {
 	setDefault(&h.ReturnURL, "/")
 	setDefault(&h.MaxAge, DefaultMaxAge)
 	setDefault(&h.MinInterval, DefaultMinInterval)
+	setDefault(&h.BodyTimeout, DefaultBodyTimeout)
+	if h.Forgeries == nil {
+		h.Forgeries = new(Forgeries)
+	}
 	if h.BaseURL == nil {
 		h.BaseURL = connectionBase
 	}

@@ -38,6 +38,8 @@ var (
 	errStale          = &problem{Status: 401, Code: "stale_signature", Title: "Signature out of date", Detail: "The signature's time is too far from this server's."}
 	errBadWait        = &problem{Status: 400, Code: "bad_wait", Title: "Bad wait", Detail: "The parameter wait must be seconds or a duration, such as 30 or 30s."}
 	errIdempotencyKey = &problem{Status: 400, Code: "bad_idempotency_key", Title: "Bad Idempotency-Key", Detail: "The header Idempotency-Key must come once, with 1 to 255 printable ASCII characters."}
+	errForgeries      = &problem{Status: 429, Code: "too_many_bad_signatures", Title: "Too many bad signatures", Detail: "Too many requests from this address were not signed as they must be.", RetryAfter: time.Second}
+	errBodyTimeout    = &problem{Status: 408, Code: "body_timeout", Title: "Too slow", Detail: "The request's body did not come in time."}
 	errNoQR           = &problem{Status: 404, Code: "no_qr_code", Title: "No QR code", Detail: "This payment is not made by QR code."}
 	errUpstreamOrder  = &problem{Status: 502, Code: "bad_order", Title: "The shop's order cannot be paid", Detail: "The shop handed over an order that is not right. This is the shop's fault, not yours."}
 )
@@ -152,13 +154,18 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, err error) probl
 	if ours && r.Context().Err() == nil {
 		h.Logger.Error("request failed", zap.String("code", p.Code), zap.String("method", r.Method), zap.Error(err))
 	}
-	if p.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(p.RetryAfter/time.Second)))
-	}
+	setRetryAfter(w, p.RetryAfter)
 	if p.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", SignatureHeader)
 	}
 	return p
+}
+
+// setRetryAfter says in how many seconds it is worth to ask again; 0: nothing.
+func setRetryAfter(w http.ResponseWriter, after time.Duration) {
+	if after > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(after/time.Second)))
+	}
 }
 
 func billOf(err error) *bill.Bill {

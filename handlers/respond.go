@@ -1,8 +1,6 @@
 package handlers
 
 import (
-	"errors"
-	"io"
 	"net/http"
 	"strconv"
 
@@ -50,17 +48,4 @@ func seeOther(w http.ResponseWriter, location string) {
 	w.Header().Set("Location", location)
 	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(http.StatusSeeOther)
-}
-
-// readBody reads a request's whole body up to the limit, beyond which it
-// returns errTooLarge.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return nil, errTooLarge
-	}
-	if err != nil {
-		return nil, errCutShort
-	}
-	return body, nil
 }

@@ -26,6 +26,7 @@ type endpoint struct {
 // answers.
 func (h *Handler) ServeEndpoint(w http.ResponseWriter, r *http.Request, path string) {
 	setCommonHeaders(w.Header())
+	h.boundBody(w, r)
 	e, ok := h.find(path)
 	if !ok {
 		h.fail(w, r, errNoRoute)

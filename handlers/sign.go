@@ -79,8 +79,11 @@ func parseSignature(value string) (seconds string, mac []byte, ok bool) {
 	if !found || !hasTime || !hasMAC || !isUnixTime(seconds) {
 		return "", nil, false
 	}
+	if len(hexMAC) != hex.EncodedLen(sha256.Size) {
+		return "", nil, false
+	}
 	mac, err := hex.DecodeString(hexMAC)
-	if err != nil || len(mac) != sha256.Size {
+	if err != nil {
 		return "", nil, false
 	}
 	return seconds, mac, true

@@ -104,7 +104,12 @@ func (h *Handler) answerUnsettled(w http.ResponseWriter, n qlink.Notification, e
 // refuseForgery gives one answer to everything that is not signed as it must
 // be, so that nobody learns which part was wrong.
 func (h *Handler) refuseForgery(w http.ResponseWriter, r *http.Request) {
-	h.Logger.Warn("notification refused: not signed by a known account", zap.String("client", h.ClientIP(r)))
+	if h.beyondForgeries(r, "notification refused: not signed by a known account") {
+		p := errForgeries
+		setRetryAfter(w, p.RetryAfter)
+		h.refuseNotification(w, p.Status, p.Detail)
+		return
+	}
 	h.refuseNotification(w, http.StatusUnauthorized, "appKey or sign is missing, repeated or wrong")
 }
 
