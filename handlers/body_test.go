@@ -281,3 +281,32 @@ func TestABodyLongerThanItsLengthSaysEndsWhereItSays(t *testing.T) {
 		t.Errorf("calls: %s", s.engine.recorded())
 	}
 }
+
+// timed is a writer that remembers the deadlines it was given.
+type timed struct {
+	*httptest.ResponseRecorder
+
+	deadlines []time.Time
+}
+
+func (w *timed) SetReadDeadline(deadline time.Time) error {
+	w.deadlines = append(w.deadlines, deadline)
+	return nil
+}
+
+func TestTheDeadlineGoesWithABodyThatCameAndStaysWithOneThatDidNot(t *testing.T) {
+	for name, c := range map[string]struct {
+		request *http.Request
+		cleared bool
+	}{
+		"came":      {notice(noticeBody, signNotice(noticeBody)), true},
+		"too large": {notice(strings.Repeat(" ", 64<<10+1), "00"), false},
+		"unread":    {post("/qlink/nowhere", "x"), false},
+	} {
+		w := &timed{ResponseRecorder: httptest.NewRecorder()}
+		newSite(t).ServeEndpoint(w, c.request, strings.TrimPrefix(c.request.URL.Path, "/qlink"))
+		if len(w.deadlines) == 0 || w.deadlines[0].IsZero() || w.deadlines[len(w.deadlines)-1].IsZero() != c.cleared {
+			t.Errorf("%s: deadlines %v", name, w.deadlines)
+		}
+	}
+}

@@ -301,8 +301,12 @@ func order(code, amount string) string {
 
 // signed signs a request as a shop does (the contract's section 2b).
 func signed(req *http.Request, body string) *http.Request {
+	return signedWith(apiSecret, req, body)
+}
+
+func signedWith(secret string, req *http.Request, body string) *http.Request {
 	t := fmt.Sprint(time.Now().Unix())
-	mac := hmac.New(sha256.New, []byte(apiSecret))
+	mac := hmac.New(sha256.New, []byte(secret))
 	fmt.Fprintf(mac, "%s.%s.%s.%s", t, req.Method, req.URL.RequestURI(), body)
 	req.Header.Set("QLink-Signature", "t="+t+",v1="+hex.EncodeToString(mac.Sum(nil)))
 	return req
