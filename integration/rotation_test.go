@@ -207,7 +207,7 @@ func TestSecretsRotateUnderTrafficWithoutAGap(t *testing.T) {
 			}
 		})
 	}
-	const some = 30
+	const some = 20
 	r.letPass(some)
 
 	r.reconfigure(newKeys, oldKeys)
