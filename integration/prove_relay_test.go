@@ -91,7 +91,7 @@ type reply struct {
 
 // pass sends a request on to where it was meant for.
 func pass(client *http.Client, url string, header http.Header, body []byte) (reply, error) {
-	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body)) //nolint:noctx // it outlives who sent it, as in a network
+	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return reply{}, err
 	}
