@@ -47,7 +47,7 @@ const (
 )
 
 // meddler stands between module and gateway and does harm by the seed alone:
-// the same to the first query about a bill, whenever that comes.
+// the same to the first query about an order, whenever that comes.
 type meddler struct {
 	*world
 
@@ -56,7 +56,7 @@ type meddler struct {
 	healed  atomic.Bool
 
 	mu    sync.Mutex
-	calls map[string]int        // how often there was one, by operation and bill
+	calls map[string]int        // how often there was one, by operation and order
 	last  map[string]namedReply // by operation: an answer with something in it
 	done  [harms]int
 	count int
@@ -86,7 +86,7 @@ func (m *meddler) call(w http.ResponseWriter, r *http.Request) {
 		m.t.Errorf("call: %v", err)
 		return
 	}
-	chance, harmed := m.roll(in.operation + in.trades[0])
+	chance, harmed := m.roll(in.operation + in.order)
 	if !harmed {
 		m.forward(r, in).write(w)
 		return
