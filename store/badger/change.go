@@ -201,7 +201,9 @@ func (c *sealedChange) prepareBill(txn *badgerdb.Txn, b sealedBill, set *writeSe
 	set.add(b.writes...)
 	var before [][]byte
 	opened := 0
-	if !isNew {
+	if isNew {
+		set.created++
+	} else {
 		before = indexKeys(held)
 		opened -= one(!held.Status.Final())
 	}

@@ -21,8 +21,10 @@ type committer struct {
 	limit  size // of one transaction
 	logger func() *zap.Logger
 	commit func(*badgerdb.Txn) error // (*badgerdb.Txn).Commit; tests look in here
-	broke  func()                    // called once, after the first failed commit
-	fault  atomic.Pointer[error]     // of the first failed commit; set by the goroutine alone
+	held   state                     // as of the last commit; the goroutine's own
+	saw    func(state)               // called after each commit; must not block
+	broke  func()                    // called once, when fault is set
+	fault  atomic.Pointer[error]     // of the first failed commit, or the first damage found
 	ended  chan struct{}
 
 	mu      sync.Mutex
@@ -41,12 +43,14 @@ type operation struct {
 	outcome chan error  // of one outcome, so that nobody has to wait for it
 }
 
-func startCommitter(db *badgerdb.DB, logger func() *zap.Logger, broke func()) *committer {
+func startCommitter(db *badgerdb.DB, logger func() *zap.Logger, held state, saw func(state), broke func()) *committer {
 	c := &committer{
 		db:     db,
 		limit:  largest(db),
 		logger: logger,
 		commit: (*badgerdb.Txn).Commit,
+		held:   held,
+		saw:    saw,
 		broke:  broke,
 		ended:  make(chan struct{}),
 	}
@@ -124,6 +128,7 @@ type batch struct {
 	txn       *badgerdb.Txn
 	size      size
 	outcomes  []outcome
+	created   uint64 // bills
 	committed []func()
 	err       error // the transaction is not fit to be committed
 }
@@ -171,6 +176,7 @@ func (c *committer) join(b *batch, op *operation) bool {
 	}
 	b.err = errors.Join(b.err, set.apply(b.txn))
 	b.size = total
+	b.created += set.created
 	b.outcomes = append(b.outcomes, outcome{op, nil})
 	if set.committed != nil {
 		b.committed = append(b.committed, set.committed)
@@ -194,11 +200,7 @@ func (c *committer) prepared(op *operation, txn *badgerdb.Txn) (set writeSet, er
 // what they lost to.
 func (c *committer) finish(b *batch) {
 	defer b.txn.Discard()
-	err := b.err
-	if err == nil && b.size.entries > 0 {
-		err = c.commit(b.txn)
-	}
-	if err != nil {
+	if err := c.write(b); err != nil {
 		c.fail(err)
 		b.committed = nil
 	}
@@ -213,16 +215,38 @@ func (c *committer) finish(b *batch) {
 	}
 }
 
+// write commits the batch with the state that it brings the store to.
+func (c *committer) write(b *batch) error {
+	if b.err != nil || b.size.entries == 0 {
+		return b.err
+	}
+	next := c.held.next(b.created)
+	if err := next.apply(b.txn); err != nil {
+		return err
+	}
+	if err := c.commit(b.txn); err != nil {
+		return err
+	}
+	c.held = next
+	c.saw(next)
+	return nil
+}
+
 // fail takes note of a failed commit. What is on disk is not known any more,
 // and the database may show what is not there, so nothing may build on it.
 func (c *committer) fail(err error) {
-	fault := fmt.Errorf("%w: a commit failed, the store has to be opened anew: %w", bill.ErrUnavailable, err)
-	c.fault.Store(&fault)
+	c.breakWith(fmt.Errorf("%w: a commit failed, the store has to be opened anew: %w", bill.ErrUnavailable, err))
 	c.logger().Error("a commit failed; the store serves nobody until it was opened anew, which is tried as soon as it is needed", zap.Error(err))
-	c.broke()
 }
 
-// broken returns the error of the first failed commit, or nil.
+// breakWith lets nobody write or read any more.
+func (c *committer) breakWith(fault error) {
+	if c.fault.CompareAndSwap(nil, &fault) {
+		c.broke()
+	}
+}
+
+// broken returns what broke the store, or nil.
 func (c *committer) broken() error {
 	if fault := c.fault.Load(); fault != nil {
 		return *fault

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"go.uber.org/zap"
 
@@ -85,7 +86,7 @@ func checkFreeSpace(dir string, needed uint64) error {
 // checkManifest refuses a directory whose tables nobody lists any more: Badger
 // would take it for a new one, and delete them.
 func checkManifest(dir string) error {
-	if exists(filepath.Join(dir, "MANIFEST")) {
+	if exists(manifestPath(dir)) {
 		return nil
 	}
 	entries, err := os.ReadDir(dir)
@@ -123,6 +124,21 @@ func removeEmptyLogs(dir string) error {
 		}
 	}
 	return nil
+}
+
+func manifestPath(dir string) string { return filepath.Join(dir, "MANIFEST") }
+
+// syncDirectory makes durable which files dir holds.
+func syncDirectory(dir string) (err error) {
+	if runtime.GOOS == "windows" { // which syncs no folders, nor needs to
+		return nil
+	}
+	file, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return file.Sync()
 }
 
 func exists(path string) bool {

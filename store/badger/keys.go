@@ -20,6 +20,7 @@ import (
 //	x (ledger) id                       an orphan
 //	p id                                a notification
 //	w (url) (ledger) (shop) orderCode   the id of the notification to a URL about an order that is pending
+//	s                                   the store's own state
 //
 // and the indexes, empty records that stand and fall with the bill or the
 // notification:
@@ -40,6 +41,7 @@ const (
 	kindOrphan          = 'x'
 	kindNotification    = 'p'
 	kindPending         = 'w'
+	kindState           = 's'
 	kindCreated         = 'c'
 	kindOpen            = 'n'
 	kindOpenOf          = 'a'

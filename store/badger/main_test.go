@@ -6,7 +6,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -109,6 +111,37 @@ func mustClose(t testing.TB, s *store) {
 	if err := s.Close(); err != nil {
 		t.Fatalf("Close: %v", err)
 	}
+}
+
+// crashed copies the folder of a store that is open, and returns the copy. The
+// witness is copied first: the whole is no snapshot, and a witness that is
+// younger than the rest would rightly accuse it.
+func crashed(t testing.TB, dir string) string {
+	t.Helper()
+	left := t.TempDir()
+	names := []string{witnessName}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), witnessName) {
+			names = append(names, entry.Name())
+		}
+	}
+	for _, name := range names {
+		content, err := os.ReadFile(filepath.Join(dir, name))
+		if name == witnessName && os.IsNotExist(err) {
+			continue // not written yet
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(left, name), content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return left
 }
 
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)

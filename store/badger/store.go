@@ -31,8 +31,11 @@ import (
 type store struct {
 	dir       string
 	minFree   uint64 // bytes; below, nothing is written
+	logger    func() *zap.Logger
 	db        *badgerdb.DB
+	witness   *witness
 	committer *committer
+	verifying verification
 	openBills atomic.Int64
 	hub       watch.Hub
 	now       func() time.Time
@@ -55,15 +58,31 @@ func open(ctx context.Context, dir string, env bill.Env) (*store, error) {
 	if err := prepareDirectory(dir, logger()); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
+	seen, found, err := readTestimony(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", dir, err)
+	}
+	tables := listedTables(dir)
+	unverified, err := verifyTables(ctx, tables, verifyAtOnce)
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", dir, err)
+	}
 	db, err := openDatabase(databaseOptions(dir, logger))
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
-	s := &store{dir: dir, minFree: minFreeToGoOn, db: db, now: time.Now}
-	if err := s.countOpenBills(); err != nil {
+	s := &store{dir: dir, minFree: minFreeToGoOn, logger: logger, db: db, now: time.Now}
+	held, err := s.identify(seen, found, tables)
+	if err == nil {
+		err = s.countOpenBills()
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), db.Close())
 	}
-	s.committer = startCommitter(db, logger, s.hub.Close)
+	s.witness = startWitness(dir, logger, seen)
+	s.witness.saw(held)
+	s.committer = startCommitter(db, logger, held, s.witness.saw, s.hub.Close)
+	s.verifyLater(unverified)
 	return s, nil
 }
 
@@ -147,7 +166,8 @@ func (s *store) usable() error {
 	return s.committer.broken()
 }
 
-// Broken returns the error of the commit that failed, or nil.
+// Broken returns the error of the commit that failed, or the damage that was
+// found, or nil.
 func (s *store) Broken() error { return s.committer.broken() }
 
 // get reads the record under key, as txn sees it. Whatever keeps it from
@@ -258,7 +278,8 @@ func (s *store) Close() error {
 		return bill.ErrUnavailable
 	}
 	s.closed = true
-	if err := s.db.Close(); err != nil {
+	s.verifying.stop()
+	if err := errors.Join(s.witness.stop(), s.db.Close()); err != nil {
 		return fmt.Errorf("close store %s: %w", s.dir, err)
 	}
 	return nil

@@ -28,13 +28,7 @@ func TestTheStoreKeepsItsPromises(t *testing.T) {
 	storetest.Suite{
 		Open:    func(t testing.TB, dir string) bill.Store { return mustOpen(t, dir) },
 		Durable: true,
-		Crash: func(t testing.TB, dir string) string {
-			left := t.TempDir()
-			if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
-				t.Fatal(err)
-			}
-			return left
-		},
+		Crash:   crashed,
 	}.Run(t)
 }
 

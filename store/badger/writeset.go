@@ -18,6 +18,7 @@ type write struct {
 // writeSet is all that one operation writes.
 type writeSet struct {
 	writes    []write
+	created   uint64 // bills that were not there before
 	committed func() // called once it is durable, if not nil; must not block
 }
 
@@ -79,11 +80,14 @@ func (a size) within(limit size) bool { return a.bytes <= limit.bytes && a.entri
 
 func (a size) half() size { return size{a.bytes / 2, a.entries / 2} }
 
-// largest returns what one transaction of db can hold, less the entry with
-// which Badger ends it.
+// largest returns what one transaction of db can hold, less the store's state
+// and the entry with which Badger ends it.
 func largest(db *badgerdb.DB) size {
 	const lastEntry = 64
-	return size{bytes: db.MaxBatchSize() - lastEntry, entries: db.MaxBatchCount() - 2}
+	return size{
+		bytes:   db.MaxBatchSize() - lastEntry - stateRoom.bytes,
+		entries: db.MaxBatchCount() - 2 - stateRoom.entries,
+	}
 }
 
 // apply writes the set into the transaction.

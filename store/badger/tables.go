@@ -1,0 +1,166 @@
+package badger
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"github.com/dgraph-io/badger/v4/table"
+	"go.uber.org/zap"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+)
+
+// verifyAtOnce bounds the bytes of tables that are read before the store
+// serves: a second or two. What a larger store has beyond that is read while
+// it serves, the older tables last.
+const verifyAtOnce = 1 << 30
+
+// tableFile is a table of the database, as its MANIFEST lists it.
+type tableFile struct {
+	id          uint64
+	path        string
+	compression options.CompressionType
+}
+
+// Badger passes over what it cannot read: a table whose index is wrong is left
+// out, a block that is wrong is as if the keys in it had never been, and an
+// older state of a bill shows in their place, or none. A compaction then makes
+// that last. So every block of every table is verified, once at each start,
+// before Badger sees it.
+
+// verifyTables verifies the given tables until bound bytes are read, and
+// returns those that are left.
+func verifyTables(ctx context.Context, files []tableFile, bound int64) (left []tableFile, err error) {
+	for i, file := range files {
+		if bound <= 0 {
+			return files[i:], nil
+		}
+		read, err := file.verify()
+		if err := errors.Join(err, ctx.Err()); err != nil {
+			return nil, err
+		}
+		bound -= read
+	}
+	return nil, nil
+}
+
+// verification reads in the background what opening has left unverified.
+type verification struct {
+	cancel context.CancelFunc
+	ended  chan struct{}
+}
+
+// verifyLater begins the verification of the given tables. The first damage
+// breaks the store, and keeps it from being opened anew.
+func (s *store) verifyLater(files []tableFile) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	s.verifying = verification{cancel, ended}
+	go func() {
+		defer close(ended)
+		for _, file := range files {
+			if ctx.Err() != nil {
+				return
+			}
+			if _, err := file.verify(); err != nil {
+				s.logger().Error("the store is damaged and serves nobody any more", zap.Error(err))
+				s.witness.found(err)
+				s.committer.breakWith(fmt.Errorf("%w: %w", bill.ErrUnavailable, err))
+				return
+			}
+		}
+	}()
+}
+
+// stop returns when nothing is read any more.
+func (v verification) stop() {
+	v.cancel()
+	<-v.ended
+}
+
+// listedTables returns the tables of the MANIFEST, the youngest first. One
+// that cannot be read lists none: Badger, which is opened next, will not open
+// over it.
+func listedTables(dir string) []tableFile {
+	file, err := os.Open(manifestPath(dir))
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	manifest, _, err := badgerdb.ReplayManifestFile(file, magic, databaseOptions(dir, zap.NewNop))
+	if err != nil {
+		return nil
+	}
+	var files []tableFile
+	for id, listed := range manifest.Tables {
+		files = append(files, tableFile{id, table.NewFilename(id, dir), listed.Compression})
+	}
+	slices.SortFunc(files, func(a, b tableFile) int { return cmp.Compare(b.id, a.id) })
+	return files
+}
+
+// verify reads the table and returns its bytes, or an error that wraps
+// ErrDamaged. One that is not there is no error: a running store has compacted
+// it away, or else Badger will miss it.
+func (f tableFile) verify() (read int64, err error) {
+	content, err := os.ReadFile(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err == nil {
+		err = f.verifyContent(content)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%w: table %s: %w; restore the newest backup of the whole folder", ErrDamaged, f.path, err)
+	}
+	return int64(len(content)), nil
+}
+
+// verifyContent has Badger's own code read the whole table, which panics over
+// some of what can be wrong.
+func (f tableFile) verifyContent(content []byte) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errors.New("a checksum does not match")
+		}
+	}()
+	if !hasWholeFooter(content) {
+		return errors.New("it was cut, or is no table")
+	}
+	t, err := table.OpenInMemoryTable(content, f.id, &table.Options{
+		Compression: f.compression,
+		ChkMode:     options.NoVerification, // as VerifyChecksum does it
+		BlockSize:   4 << 10,
+	})
+	if err != nil {
+		return err
+	}
+	return t.VerifyChecksum()
+}
+
+// hasWholeFooter checks the lengths in a table's footer, over which Badger ends
+// the process when they lead out of the file. From its end backwards, a table
+// is the length of a checksum, the checksum, the length of the index, and the
+// index, behind its blocks.
+func hasWholeFooter(content []byte) bool {
+	for range 2 {
+		end := len(content) - 4
+		if end < 0 {
+			return false
+		}
+		length := uint64(binary.BigEndian.Uint32(content[end:]))
+		if length == 0 || length > uint64(end) {
+			return false
+		}
+		content = content[:uint64(end)-length]
+	}
+	return true
+}

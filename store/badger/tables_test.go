@@ -1,0 +1,115 @@
+package badger
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4/table"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+)
+
+// theTable returns the path and the content of the only table in dir.
+func theTable(t *testing.T, dir string) (path string, content []byte) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil || len(paths) != 1 {
+		t.Fatalf("tables: %v, %v", paths, err)
+	}
+	content, err = os.ReadFile(paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths[0], content
+}
+
+// contents returns all that a table holds. Some bytes of its compressed blocks
+// can be others and mean the same.
+func contents(t *testing.T, file tableFile, content []byte) (all []byte) {
+	t.Helper()
+	opened, err := table.OpenInMemoryTable(content, file.id, &table.Options{Compression: file.compression, BlockSize: 4 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	it := opened.NewIterator(0)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		all = append(append(all, it.Key()...), it.Value().Value...)
+	}
+	return all
+}
+
+func TestATableWithAWrongByteIsRefusedWhereverItIs(t *testing.T) {
+	dir := closedStore(t, 100)
+	_, whole := theTable(t, dir)
+	files := listedTables(dir)
+	if len(files) != 1 {
+		t.Fatalf("listed: %v", files)
+	}
+	if err := files[0].verifyContent(whole); err != nil {
+		t.Fatalf("as it is: %v", err)
+	}
+	want := contents(t, files[0], whole)
+	const step = 61
+	for at := len(whole) - 1; at >= 0; at -= step {
+		for _, bit := range []byte{1, 0x80} {
+			whole[at] ^= bit
+			if err := files[0].verifyContent(whole); err == nil && !bytes.Equal(contents(t, files[0], whole), want) {
+				t.Errorf("bit %#x of byte %d of %d flipped: it passes", bit, at, len(whole))
+			}
+			whole[at] ^= bit
+		}
+		if err := files[0].verifyContent(whole[:at]); err == nil {
+			t.Errorf("cut to %d of %d: it passes", at, len(whole))
+		}
+	}
+}
+
+func TestAStoreWithADamagedTableIsNotOpened(t *testing.T) {
+	dir := closedStore(t, 100)
+	path, content := theTable(t, dir)
+	content[len(content)/2] ^= 1
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantRefused(t, dir, path)
+}
+
+func TestATableOfALargeStoreIsVerifiedWhileItServes(t *testing.T) {
+	dir := closedStore(t, 100)
+	path, content := theTable(t, dir)
+	files, err := verifyTables(ctx, listedTables(dir), 0)
+	if err != nil || len(files) != 1 || files[0].path != path {
+		t.Fatalf("left for later: %v, %v", files, err)
+	}
+	s, logs := observed(t, dir)
+	mustCommit(t, s, 101, 101)
+	content[len(content)/2] ^= 1
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.verifying.stop()
+	s.verifyLater(files)
+	deadline := time.After(30 * time.Second)
+	for s.Broken() == nil {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-deadline:
+			t.Fatal("nothing was found")
+		}
+	}
+	if _, err := s.Bill(ctx, "1"); !errors.Is(err, ErrDamaged) || !errors.Is(err, bill.ErrUnavailable) {
+		t.Errorf("Bill: %v", err)
+	}
+	if logs.FilterMessageSnippet("damaged").Len() != 1 {
+		t.Errorf("logged: %v", logs.All())
+	}
+	if err := s.Close(); err != nil {
+		t.Logf("Close: %v", err)
+	}
+	wantRefused(t, dir, path)
+}
