@@ -27,6 +27,8 @@ var (
 	proveReloads   = flag.Int("prove.reloads", 200, "reloads under load")
 	proveCrashes   = flag.Int("prove.crashes", 1, "crashes at each named point")
 	proveCheckouts = flag.Int("prove.checkouts", 120, "checkouts while the way to the gateway is harmed")
+	proveDamage    = flag.Int("prove.damage", 3, "places in each file of the store that are damaged")
+	proveCuts      = flag.Int("prove.cuts", 1, "power cuts")
 	proveWorkers   = 8                                             // buyers at once, in every trial
 	provedTrial    = "proved"                                      // begins each row of the table, for scripts/prove
 	gatewayGlobal  = "{\n\tadmin {{admin}}\n\tauto_https off\n}\n" // global options of the gateway's own process
