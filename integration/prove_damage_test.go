@@ -14,7 +14,7 @@ import (
 
 // The store that is damaged: the last bills are younger than what its witness
 // had seen when it was copied while open.
-var damagedStore = numberedStore{bills: 560, young: 15}
+var damagedStore = numberedStore{bills: 400, young: 15}
 
 // damagedBase tells a copy of the test binary to damage copies of the store in
 // that folder.

@@ -182,14 +182,18 @@ func TestAStoreThatHasGoneBackIsRefusedUntilItsWitnessIsRemoved(t *testing.T) {
 	}
 }
 
-func TestAWitnessThatSawMoreBillsRefusesTheStore(t *testing.T) {
-	dir := closedStore(t, 3)
-	seen := mustTestify(t, dir)
-	seen.Bills++
-	if err := writeTestimony(dir, seen); err != nil {
-		t.Fatal(err)
+func TestAWitnessThatSawMoreRefusesTheStore(t *testing.T) {
+	for name, more := range map[string]state{"Changes": {Sequence: 1}, "Bills": {Bills: 1}} {
+		t.Run(name, func(t *testing.T) {
+			dir := closedStore(t, 3)
+			seen := mustTestify(t, dir)
+			seen.Sequence, seen.Bills = seen.Sequence+more.Sequence, seen.Bills+more.Bills
+			if err := writeTestimony(dir, seen); err != nil {
+				t.Fatal(err)
+			}
+			wantRefused(t, dir, "has gone back")
+		})
 	}
-	wantRefused(t, dir, "has gone back")
 }
 
 func TestAnotherStoresFilesAreRefused(t *testing.T) {
