@@ -51,6 +51,22 @@ func TestAnUnsignedOrForgedRequestIsRefusedAndChangesNothing(t *testing.T) {
 	}
 }
 
+// Whoever lacks the secret is not told that a signature is merely old.
+func TestAGenuineSignatureIsStaleBeyondItsAgeEitherWay(t *testing.T) {
+	for _, age := range []time.Duration{5*time.Minute + time.Second, 24 * time.Hour, -5*time.Minute - time.Second} {
+		for secret, code := range map[string]string{apiSecret: `"code":"stale_signature"`, "guess": `"code":"bad_signature"`} {
+			s := newSite(t)
+			r := post("/qlink/bills", goodOrder)
+			r.Header.Set(handlers.SignatureHeader, handlers.Sign(secret, noon.Add(-age), "POST", "/qlink/bills", []byte(goodOrder)))
+			w := s.do(r)
+			wantStatus(t, w, 401)
+			if !strings.Contains(w.Body.String(), code) || s.engine.recorded() != "" {
+				t.Errorf("%s old, by %q: %s, engine: %q", age, secret, w.Body, s.engine.recorded())
+			}
+		}
+	}
+}
+
 func swap(signature string) string {
 	first, second, _ := strings.Cut(signature, ",")
 	return second + "," + first

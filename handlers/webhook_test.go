@@ -103,6 +103,19 @@ func TestAForgedNotificationIsRefusedAndTouchesNothing(t *testing.T) {
 	}
 }
 
+// story 23: what is hashed is what came, white space and the order of names
+// included, not what a parser makes of it.
+func TestASignatureCoversTheBytesThatCame(t *testing.T) {
+	spaced := strings.ReplaceAll(noticeBody, `,"`, " ,\r\n  \"")
+	s := newSite(t)
+	wantStatus(t, s.do(notice(spaced, signNotice(spaced))), 200)
+	s = newSite(t)
+	wantStatus(t, s.do(notice(spaced, signNotice(noticeBody))), 401)
+	if s.engine.recorded() != "" {
+		t.Errorf("engine was called: %s", s.engine.recorded())
+	}
+}
+
 func wantRefused(t *testing.T, header http.Header, body string) {
 	t.Helper()
 	wantHeader(t, header, "Content-Type", "application/json")

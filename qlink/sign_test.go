@@ -144,6 +144,14 @@ func TestAnOrdinaryBodyCostsOneHash(t *testing.T) {
 	}
 }
 
+func otherDigit(sign string, at int) string {
+	digit := "0"
+	if sign[at] == '0' {
+		digit = "1"
+	}
+	return sign[:at] + digit + sign[at+1:]
+}
+
 // story 20, story 21, story 24
 func TestAForgedSignatureIsRefused(t *testing.T) {
 	body := []byte(`{"tradeUuid":"u","status":"SUCCESS","unknown":1}`)
@@ -155,6 +163,8 @@ func TestAForgedSignatureIsRefused(t *testing.T) {
 		"no hexadecimal":       Verify(ContentAuto, "k", []string{"s3cr3t"}, body, strings.Repeat("z", 40)),
 		"another secret":       Verify(ContentAuto, "k", []string{"s3cr3T"}, body, sign),
 		"another key":          Verify(ContentAuto, "K", []string{"s3cr3t"}, body, sign),
+		"another last digit":   Verify(ContentAuto, "k", []string{"s3cr3t"}, body, otherDigit(sign, 39)),
+		"another first digit":  Verify(ContentAuto, "k", []string{"s3cr3t"}, body, otherDigit(sign, 0)),
 		"no secrets":           Verify(ContentAuto, "k", nil, body, sign),
 		"an empty secret":      Verify(ContentAuto, "k", []string{""}, body, Sign(ContentString, "k", "", body)),
 		"an empty object's":    Verify(ContentAuto, "k", []string{""}, body, Sign(ContentObject, "k", "", body)),

@@ -175,3 +175,12 @@ func TestABadCaddyfileIsAnErrorThatNamesTheLine(t *testing.T) {
 		}
 	}
 }
+
+// The trial of the power cut shows what comes of it without; that is too long
+// for every day.
+func TestEveryCommitIsSynced(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	if !s.db.Opts().SyncWrites {
+		t.Error("the database acknowledges what a power cut takes away")
+	}
+}
