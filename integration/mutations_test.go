@@ -1,0 +1,405 @@
+package integration
+
+// mutations are the guards to be broken, the quick ones first: one entry each.
+var mutations = []mutation{
+	{
+		"two enumerations", "a cancel's SUCCESS is read as that of a payment", "bill/transition.go",
+		"./bill TestACancelsSuccessIsNotAPayment|TestEveryCellOfTheTableIsAsTheContractSays",
+		[]edit{{"\tcase EventCancelDone:\n\t\tb.Cancel.Confirmed = true", "\tcase EventCancelDone:\n\t\treturn b.reportedPaid(e)"}},
+	},
+	{
+		"webhook's signature", "the digest is not compared", "qlink/sign.go",
+		"./qlink TestAForgedSignatureIsRefused",
+		[]edit{{"if subtle.ConstantTimeCompare(sum[:], claimed[:]) == 1 {", "if subtle.ConstantTimeCompare(sum[:], claimed[:]) >= 0 {"}},
+	},
+	{
+		"monotonic", "a failure overwrites a payment", "bill/transition.go",
+		"./bill TestNoSequenceOfEventsUndoesAPayment",
+		[]edit{{"\tcase b.Status == Success:\n\t\treturn b, FollowQuery, nil\n\tcase b.Status.Final():", "\tcase b.Status.Final() && b.Status != Success:"}},
+	},
+
+	// The webhook's signature (story 20, story 21, story 23).
+	{
+		"webhook's signature", "not looked at", "handlers/webhook.go",
+		"./handlers TestAForgedNotificationIsRefusedAndTouchesNothing",
+		[]edit{{"accounts := verified(candidates, body, sign)", "accounts := candidates\n\t_, _ = verified(candidates, body, sign), sign"}},
+	},
+	{
+		"webhook's signature", "headers that come twice are taken", "handlers/webhook.go",
+		"./handlers TestAForgedNotificationIsRefusedAndTouchesNothing",
+		[]edit{{"if len(signs) != 1 || len(keys) != 1 ||", "if len(signs) == 0 || len(keys) == 0 ||"}},
+	},
+	{
+		"webhook's signature", "the appKey header is not compared", "handlers/webhook.go",
+		"./handlers TestAForgedNotificationIsRefusedAndTouchesNothing|TestOnlyAccountsThatVerifyAreCandidates",
+		[]edit{{"if account.AppKey == keys[0] {", "if keys[0] != \"\" {"}},
+	},
+	{
+		"webhook's signature", "made over JSON written again", "handlers/webhook.go",
+		"./handlers TestAGenuineNotificationIsSettledBeforeItIsAcknowledged|TestASignatureCoversTheBytesThatCame",
+		[]edit{
+			{"import (\n", "import (\n\t\"github.com/go-json-experiment/json/jsontext\"\n"},
+			{"accounts := verified(candidates, body, sign)", "again := jsontext.Value(append([]byte(nil), body...))\n\t_ = again.Compact()\n\taccounts := verified(candidates, again, sign)"},
+		},
+	},
+	{
+		"webhook's signature", "an empty secret verifies", "qlink/sign.go",
+		"./qlink TestAForgedSignatureIsRefused",
+		[]edit{{"\t\t\tif secret == \"\" {\n\t\t\t\tcontinue\n\t\t\t}\n", ""}},
+	},
+	{
+		"webhook's signature", "the first half is enough", "qlink/sign.go",
+		"./qlink TestAForgedSignatureIsRefused",
+		[]edit{{"subtle.ConstantTimeCompare(sum[:], claimed[:])", "subtle.ConstantTimeCompare(sum[:10], claimed[:10])"}},
+	},
+	{
+		"webhook's signature", "a request of our own is a notification", "qlink/notification.go",
+		"./qlink TestOurOwnRequestsReflectedAreNoNotifications",
+		[]edit{{"\tcase !blank(f.TradeUUIDList) || !blank(f.BillCodeList):\n\t\treturn \"it asks for payment statuses\"\n", ""}, {"\tcase f.Status == \"\":\n\t\treturn \"status is missing\"\n", ""}},
+	},
+
+	// The signature of a shop's request.
+	{
+		"shop's signature", "not compared", "handlers/sign.go",
+		"./handlers TestAnUnsignedOrForgedRequestIsRefusedAndChangesNothing",
+		[]edit{{"if hmac.Equal(authenticator(candidate, seconds, r.Method, uri, body), claimed) && candidate != \"\" {", "if len(authenticator(candidate, seconds, r.Method, uri, body)) == len(claimed) {"}},
+	},
+	{
+		"shop's signature", "never too old", "handlers/sign.go",
+		"./handlers TestAGenuineSignatureIsStaleBeyondItsAgeEitherWay",
+		[]edit{{"age > h.MaxAge || age < -h.MaxAge", "age < -h.MaxAge"}},
+	},
+	{
+		"shop's signature", "leaves the method out", "handlers/sign.go",
+		"./handlers TestAnUnsignedOrForgedRequestIsRefusedAndChangesNothing|TestSigningIsAsTheContractWritesIt",
+		[]edit{{"mac.Write([]byte(seconds + \".\" + method + \".\" + uri + \".\"))", "mac.Write([]byte(seconds + \".\" + uri + \".\"))"}},
+	},
+	{
+		"shop's signature", "an older hand-over is not stale", "payment/create.go",
+		"./payment TestAnOrderSignedBeforeTheCurrentHandOverIsStale",
+		[]edit{{"if h.Signed && h.At.Before(current.SignedAt) {", "if h.Signed && h.At.IsZero() {"}},
+	},
+
+	// A report is about the bill that it names (protocol.md 4).
+	{
+		"order match", "billCode is not compared", "bill/transition.go",
+		"./bill TestAReportThatNamesAnotherBillChangesNothing",
+		[]edit{{"\t\t{\"billCode\", b.BillCode, e.Report.BillCode},\n", ""}},
+	},
+	{
+		"order match", "orderCode is not compared", "bill/transition.go",
+		"./bill TestAReportThatNamesAnotherBillChangesNothing",
+		[]edit{{"\t\t{\"orderCode\", b.OrderCode, e.Report.OrderCode},\n", ""}},
+	},
+	{
+		"order match", "a contradiction is acknowledged", "payment/settle.go",
+		"./payment TestANotificationIsOnlyBelievedOfItsOwnAccountAndBill",
+		[]edit{{"case step.Line.Kind == bill.EventContradiction:\n\t\treturn ErrContradiction", "case step.Line.Kind == bill.EventContradiction:\n\t\treturn nil"}},
+	},
+	{
+		"order match", "a row of another bill is taken", "qlink/client.go",
+		"./qlink TestNoBillGetsTheStatusOfAnother",
+		[]edit{{"return same(p.BillCode, billCode) && (p.TradeUUID == \"\" || tradeUUID == \"\")", "return true"}},
+	},
+	{
+		"order match", "another account's word counts", "payment/settle.go",
+		"./payment TestANotificationIsOnlyBelievedOfItsOwnAccountAndBill",
+		[]edit{{"if a.Ledger == b.Ledger && (!configured || a.Name == b.Account) {", "if a.Ledger == b.Ledger || !configured || b.ID != \"\" {"}},
+	},
+
+	// A payment is for ever, and always counts (story 9, story 10).
+	{
+		"monotonic", "a late payment is ignored", "bill/transition.go",
+		"./bill TestNoSequenceOfEventsUndoesAPayment",
+		[]edit{{"func (b Bill) reportedPaid(e Event) (Bill, Follow, error) {\n\tif b.Status == Success {", "func (b Bill) reportedPaid(e Event) (Bill, Follow, error) {\n\tif b.Status.Final() {"}},
+	},
+	{
+		"monotonic", "a late payment is not marked", "bill/transition.go",
+		"./bill TestEveryCellOfTheTableIsAsTheContractSays",
+		[]edit{{"\tb.LatePayment = b.Status.Final()\n", ""}},
+	},
+	{
+		"monotonic", "a second payment is not marked for refund", "payment/work.go",
+		"./payment TestALatePaymentPaysTheOrderAndEndsTheOtherAttempt",
+		[]edit{{"\t\t\tstep.Bill.RefundDue = true\n", ""}},
+	},
+	{
+		"monotonic", "the other attempt stays open after a payment", "payment/work.go",
+		"./payment TestALatePaymentPaysTheOrderAndEndsTheOtherAttempt",
+		[]edit{{"\t\tcase a.Status.Final():\n\t\t\tcontinue\n\t\t}", "\t\tdefault:\n\t\t\tcontinue\n\t\t}"}},
+	},
+	{
+		"monotonic", "an operator ends a paid bill by force", "bill/transition.go",
+		"./bill TestEveryCellOfTheTableIsAsTheContractSays|TestNoSequenceOfEventsUndoesAPayment",
+		[]edit{{"\tcase b.Status == Success:\n\t\treturn Bill{}, FollowNone, ErrForceRefused\n\tcase b.Status.Final():", "\tcase b.Status.Final() && b.Status != Success:"}},
+	},
+	{
+		"monotonic", "a paid order is sold again", "payment/create.go",
+		"./payment TestAPaidOrderAtAnotherAmountIsRefused",
+		[]edit{{"if paid, ok := record.Paid(); ok {\n\t\tc, err = w.alreadyPaid(paid, o)", "if paid, ok := record.Paid(); ok && o.OrderCode == \"\" {\n\t\tc, err = w.alreadyPaid(paid, o)"}},
+	},
+	{
+		"monotonic", "a repeated notification is an event again", "bill/transition.go",
+		"./bill TestReplayedReportsCannotFillTheHistory",
+		[]edit{{"\tb.Silent++\n\treturn b.Silent <= MaxSilent", "\tb.Silent++\n\treturn true"}},
+	},
+
+	// What a cancel says and what a payment says are two lists (story 5).
+	{
+		"two enumerations", "a cancel's FAIL ends the payment", "bill/transition.go",
+		"./bill TestARefusedCancelDropsABuyersWishAndKeepsAnExpiry|TestEveryCellOfTheTableIsAsTheContractSays",
+		[]edit{{"\tcase EventCancelRefused:\n\t\tb.Cancel.Refusals++", "\tcase EventCancelRefused:\n\t\tb.Status = Fail\n\t\tb.Cancel.Refusals++"}},
+	},
+	{
+		"two enumerations", "a cancel's word is parsed as a payment's", "qlink/status.go",
+		"./qlink TestACancelStatusIsReadByItsOwnList",
+		[]edit{{"\tcase \"SUCCESS\", \"CANCEL\", \"CANCELED\", \"CANCELLED\":\n\t\treturn CancelDone", "\tcase \"CANCEL\", \"CANCELED\", \"CANCELLED\":\n\t\treturn CancelDone"}},
+	},
+	{
+		"two enumerations", "word of a cancel is a notification of a payment", "qlink/notification.go",
+		"./qlink TestWhatIsNoNotificationIsRefused|TestOurOwnRequestsReflectedAreNoNotifications",
+		[]edit{{"\tcase f.CancelTime != \"\" && statusCode(f.Status) != StatusCanceled:\n\t\treturn \"it tells of a request to cancel\"\n", ""}},
+	},
+	{
+		"two enumerations", "a cancel stands without a query", "bill/transition.go",
+		"./bill TestACancelsSuccessIsNotAPayment|TestEveryCellOfTheTableIsAsTheContractSays",
+		[]edit{{"\tcase EventCancelDone:\n\t\tb.Cancel.Confirmed = true", "\tcase EventCancelDone:\n\t\treturn b.ended(), FollowNone, nil"}},
+	},
+	{
+		"two enumerations", "an unknown word is a payment", "payment/gateway.go",
+		"./payment TestAStatusNobodyHasDefinedIsNoProofThatACancelStands|TestAPaidBillStaysPaidWhateverIsReportedLater",
+		[]edit{{"\tcase qlink.StatusUnknown:\n\t}\n\treturn bill.EventReportedOther", "\tcase qlink.StatusUnknown:\n\t}\n\treturn bill.EventReportedPaid"}},
+	},
+
+	// "Not known" is believed twice, late, and of one bill alone.
+	{
+		"certainly not known", "believed the first time", "bill/transition.go",
+		"./bill TestNotKnownIsBelievedTheSecondTimeAndNotBeforeUnknownAfter",
+		[]edit{{"twice := !first && !e.At.Before(", "twice := !e.At.Before("}},
+	},
+	{
+		"certainly not known", "unknown_after is not waited for", "bill/transition.go",
+		"./bill TestNotKnownIsBelievedTheSecondTimeAndNotBeforeUnknownAfter",
+		[]edit{{"twice := !first && !e.At.Before(ended.Add(rules.UnknownAfter))", "twice := !first && !e.At.Before(ended)"}},
+	},
+	{
+		"certainly not known", "believed while /apply is under way", "bill/transition.go",
+		"./bill TestAnApplyUnderWayLetsNothingBeConcludedFromAQuery",
+		[]edit{{"\tif b.Status != Created || !over {", "\tif b.Status != Created || !over && e.At.IsZero() {"}},
+	},
+	{
+		"certainly not known", "missing from a batch is proof", "payment/reconcile.go",
+		"./payment TestMissingFromABatchProvesNothing",
+		[]edit{{"\t\tif !found || e.Kind == bill.EventNotKnown {\n\t\t\talone = append(alone, b)\n\t\t\tcontinue\n\t\t}", "\t\tif !found {\n\t\t\te.Kind = bill.EventNotKnown\n\t\t}"}},
+	},
+	{
+		"certainly not known", "an answer about others is an empty one", "payment/gateway.go",
+		"./payment TestAnAnswerAboutAnotherBillIsNoProofThatOursIsUnknown",
+		[]edit{{"\tcase !answer.Empty:\n\t\treturn e, false\n", ""}},
+	},
+	{
+		"certainly not known", "a failed query is an empty answer", "payment/gateway.go",
+		"./payment TestARefusalIsBelievedOnceAQueryDoesNotShowTheBill|TestALostAnswerLeavesTheBillUnknownAndNeverMakesASecondPayment|TestAFailedQueryProvesNothing",
+		[]edit{{"return e, false // an error shows nothing, not even what a refused /apply did", "answer.Empty = true"}},
+	},
+	{
+		"certainly not known", "a time-out of /apply is a refusal", "payment/gateway.go",
+		"./payment TestALostAnswerLeavesTheBillUnknownAndNeverMakesASecondPayment",
+		[]edit{{"\te.Kind = bill.EventApplyUnclear\n\te.Report, e.Complaint = reportOf(err)", "\te.Kind = bill.EventApplyRefused\n\te.Report, e.Complaint = reportOf(err)"}},
+	},
+	{
+		"certainly not known", "a refused second /apply fails the bill", "bill/transition.go",
+		"./bill TestARefusedReapplyNeverFailsABill",
+		[]edit{{"\tcase b.Status == Created && b.Apply.Tries == 1:\n\t\tb.Apply.Refused = true", "\tcase b.Status == Created:\n\t\tb.Status = Fail"}},
+	},
+	{
+		"certainly not known", "an unreached gateway is one that refused", "qlink/call.go",
+		"./qlink TestWithoutAConnectionNothingWasSent|TestAFailureSaysWhatIsCertain",
+		[]edit{{"return nil, x.fail(KindNotSent, err)", "return nil, x.fail(KindRefused, err)"}},
+	},
+	{
+		"certainly not known", "a cut answer was never sent", "qlink/call.go",
+		"./qlink TestACutAnswerIsUnclear|TestASlowAnswerIsUnclear|TestAFailureSaysWhatIsCertain",
+		[]edit{{"\tif t.got.Load() {\n\t\treturn true\n\t}\n", ""}},
+	},
+	{
+		"certainly not known", "applied for again after its time", "bill/transition.go",
+		"./bill TestABillIsNeverAppliedForAgainAfterItsTimeOrACancel",
+		[]edit{{"|| b.Cancel.Requested || b.ExpiryPassed(e.At) {\n\t\treturn Bill{}, FollowNone, ErrApplyForbidden", "|| b.Cancel.Requested {\n\t\treturn Bill{}, FollowNone, ErrApplyForbidden"}},
+	},
+	{
+		"certainly not known", "applied for again in spite of a cancel", "bill/transition.go",
+		"./bill TestABillIsNeverAppliedForAgainAfterItsTimeOrACancel",
+		[]edit{{"|| b.Cancel.Requested || b.ExpiryPassed(e.At) {\n\t\treturn Bill{}, FollowNone, ErrApplyForbidden", "|| b.ExpiryPassed(e.At) {\n\t\treturn Bill{}, FollowNone, ErrApplyForbidden"}},
+	},
+	{
+		"certainly not known", "a refused payment is asked for anew at once", "payment/create.go",
+		"./payment TestNoNewAttemptStartsWhileTheEarlierOneHasNotCertainlyEnded",
+		[]edit{{"return Created{}, false, &Refusal{Code: CodePreviousOpen, Bill: &b}", "b.Status = bill.Canceled\n\trecord, _ := w.store.Order(w.ctx, b.OrderKey())\n\trecord, _ = record.With(b)\n\trecord.Revision++\n\treturn Created{}, true, w.store.Commit(w.ctx, bill.Change{Order: &record})"}},
+	},
+
+	// Durable first, the gateway second.
+	{
+		"durable before the call", "/apply before the commit", "payment/create.go",
+		"./payment TestSixtyFourPostsOfOneOrderAreOnePayment|TestABillIsStoredBeforeTheGatewayHearsOfIt",
+		[]edit{
+			{"\tif err := w.store.Commit(w.ctx, change); err != nil {\n\t\treturn Created{}, fmt.Errorf(\"store bill", "\tanswer, failed := w.account.Gateway.Apply(w.ctx, applyRequest(b, o.Details))\n\tif err := w.store.Commit(w.ctx, change); err != nil {\n\t\treturn Created{}, fmt.Errorf(\"store bill"},
+			{"\treturn outcomeOf(w.apply(b, o.Details)), nil", "\te := bill.Event{At: w.now(), Source: bill.ByApply, Kind: bill.EventApplyAccepted, Report: bill.Report{BillCode: answer.BillCode, ActionValue: answer.ActionValue}}\n\tif failed != nil {\n\t\te = w.failedApply(e, failed)\n\t}\n\tstep, err := w.record(b.ID, e)\n\tif err != nil {\n\t\treturn Created{}, err\n\t}\n\treturn outcomeOf(w.pursue(step)), nil"},
+		},
+	},
+	{
+		"durable before the call", "/cancel before the wish is stored", "payment/cancel.go",
+		"./payment TestTheWishToCancelIsStoredBeforeTheGatewayHearsOfIt",
+		[]edit{{"func (w *work) cancel(b bill.Bill, reason bill.CancelReason) (bill.Bill, error) {\n", "func (w *work) cancel(b bill.Bill, reason bill.CancelReason) (bill.Bill, error) {\n\t_, _ = w.account.Gateway.Cancel(w.ctx, b.ID, b.BillCode)\n"}},
+	},
+	{
+		"durable before the call", "a webhook is acknowledged before its commit", "handlers/webhook.go",
+		"./handlers TestAnUnsettledNotificationIsNeverAcknowledged",
+		[]edit{{"\t\th.answerUnsettled(w, n, err)\n\t\treturn\n", "\t\th.Logger.Error(\"notification not stored\", zap.Error(err))\n"}},
+	},
+	{
+		"durable before the call", "a commit that failed is a success", "payment/work.go",
+		"./payment TestAFailedCommitIsNoSuccess",
+		[]edit{{"\t\tif !errors.Is(err, bill.ErrConflict) {\n\t\t\treturn bill.Step{Bill: b}, fmt.Errorf(\"store %s of bill %s: %w\", e.Kind, id, err)\n\t\t}", "\t\tif !errors.Is(err, bill.ErrConflict) {\n\t\t\treturn step, nil\n\t\t}"}},
+	},
+
+	// The disk.
+	{
+		"sync", "SyncWrites off", "store/badger/options.go",
+		"./store/badger TestEveryCommitIsSynced",
+		[]edit{{"WithSyncWrites(true).", "WithSyncWrites(false)."}},
+	},
+	{
+		"sync", "answered before the commit", "store/badger/committer.go",
+		"./store/badger TestAFailedCommitFailsItsBatchAndBreaksTheStoreUntilItIsReopened|TestWhatIsQueuedDuringACommitSharesTheNextOne",
+		[]edit{{"\tb.outcomes = append(b.outcomes, outcome{op, nil})\n\tif set.committed", "\top.outcome <- nil\n\tif set.committed"}},
+	},
+	{
+		"sync", "a commit that failed is taken for a good one", "store/badger/committer.go",
+		"./store/badger TestAFailedCommitFailsItsBatchAndBreaksTheStoreUntilItIsReopened",
+		[]edit{{"\tif err != nil {\n\t\tc.fail(err)\n\t\tb.committed = nil\n\t}", "\tif err != nil {\n\t\tb.committed = nil\n\t}"}},
+	},
+	{
+		"record's checksum", "not compared", "store/badger/record.go",
+		"./store/badger TestEveryFlippedBitIsNoticed",
+		[]edit{{"!= checksum(key, record[:body]) {", "!= checksum(key, record[:body]) && body < 1 {"}},
+	},
+
+	// The outbox stands in the transaction of the change (story 15).
+	{
+		"outbox in the transaction", "stored after the change", "payment/work.go",
+		"./payment TestAChangeAndWhatTheShopIsToldOfItAreOneCommit",
+		[]edit{{"\t\t\terr = w.store.Commit(w.ctx, change)\n", "\t\t\ttold := change.Notifications\n\t\t\tchange.Notifications = nil\n\t\t\terr = w.store.Commit(w.ctx, change)\n\t\t\tif err == nil && len(told) > 0 {\n\t\t\t\terr = w.store.Commit(w.ctx, bill.Change{Notifications: told})\n\t\t\t}\n"}},
+	},
+	{
+		"outbox in the transaction", "forgotten", "payment/work.go",
+		"./payment TestAShopIsToldOfEveryEndSignedAndWithTheBillAsItStood",
+		[]edit{{"if kind := step.Bill.NotificationType(); kind != \"\" {", "if kind := step.Bill.NotificationType(); kind == \"none\" {"}},
+	},
+	{
+		"outbox in the transaction", "an older one is not superseded", "payment/notify.go",
+		"./payment TestANewerNotificationSupersedesAnOlderOneOfTheOrder",
+		[]edit{{"older.State, older.Due = bill.Superseded, time.Time{}", "older.State = bill.Pending"}},
+	},
+	{
+		"outbox in the transaction", "Badger drops it", "store/badger/change.go",
+		"./store/badger TestTheStoreKeepsItsPromises",
+		[]edit{{"\t\tsealed.notifications = append(sealed.notifications, n)", "\t\t_ = n"}},
+	},
+
+	// One order, one attempt at a time (story 2, story 4).
+	{
+		"one-order lock", "Badger takes any revision of an order", "store/badger/change.go",
+		"./store/badger TestTheStoreKeepsItsPromises",
+		[]edit{{"if c.order.revision != held.Revision+1 {", "if c.order.revision == 0 {"}},
+	},
+	{
+		"one-order lock", "memory takes any revision of an order", "store/memory/memory.go",
+		"./store/memory TestTheStoreKeepsItsPromises",
+		[]edit{{"if c.Order != nil && c.Order.Revision != s.orders[c.Order.Key].Revision+1 {", "if c.Order != nil && c.Order.Revision == 0 {"}},
+	},
+	{
+		"one-order lock", "Badger takes any revision of a bill", "store/badger/change.go",
+		"./store/badger TestTheStoreKeepsItsPromises",
+		[]edit{{"if b.bill.Revision != held.Revision+1 {", "if b.bill.Revision == 0 {"}},
+	},
+	{
+		"one-order lock", "memory takes any revision of a bill", "store/memory/memory.go",
+		"./store/memory TestTheStoreKeepsItsPromises",
+		[]edit{{"if seen[id] || change.Bill.Revision != s.bills[id].Revision+1 {", "if seen[id] {"}},
+	},
+	{
+		"one-order lock", "the engine overwrites a newer order", "payment/create.go",
+		"./payment TestSixtyFourPostsOfOneOrderAreOnePayment",
+		[]edit{{"\trecord.Revision++\n\tchange := bill.Change{", "\tif newest, err := w.store.Order(w.ctx, record.Key); err == nil {\n\t\trecord.Revision = newest.Revision\n\t}\n\trecord.Revision++\n\tchange := bill.Change{"}},
+	},
+	{
+		"one-order lock", "the answer to an Idempotency-Key is forgotten", "payment/create.go",
+		"./payment TestAnIdempotencyKeyAnswersWithTheFirstRequestsBill",
+		[]edit{{"\tcase seen.Request != h.Idempotency.Body:\n\t\treturn Created{}, &Refusal{Code: CodeKeyReused}\n", ""}},
+	},
+	{
+		"one-order lock", "a second /apply beside one under way", "bill/transition.go",
+		"./bill TestAnApplyUnderWayLetsNothingBeConcludedFromAQuery|TestABillIsNeverAppliedForAgainAfterItsTimeOrACancel|TestALostActionIsAskedForOnceAndThenTheBillIsCancelled",
+		[]edit{{"if !mayApply || b.ApplyUnderWay(e.At, rules) ||", "if !mayApply ||"}},
+	},
+
+	// What is paid in test is not paid in live (story 36 for the shop).
+	{
+		"ledger in the key", "left out of Badger's", "store/badger/keys.go",
+		"./store/badger TestNoTwoOrdersShareAKey|TestTheStoreKeepsItsPromises",
+		[]edit{{"\tkey = appendText(key, k.Ledger)\n\treturn append(appendText(key, k.Shop), k.OrderCode...)", "\treturn append(appendText(key, k.Shop), k.OrderCode...)"}},
+	},
+	{
+		"ledger in the key", "the shop left out of Badger's", "store/badger/keys.go",
+		"./store/badger TestNoTwoOrdersShareAKey|TestTheStoreKeepsItsPromises",
+		[]edit{{"return append(appendText(key, k.Shop), k.OrderCode...)", "return append(key, k.OrderCode...)"}},
+	},
+	{
+		"ledger in the key", "left out of the engine's", "payment/payment.go",
+		"./payment TestAnOrderPaidInTestIsNotPaidInLive",
+		[]edit{{"bill.OrderKey{Ledger: s.Account.Ledger, Shop: s.Shop, OrderCode: orderCode}", "bill.OrderKey{Shop: s.Shop, OrderCode: orderCode}"}},
+	},
+	{
+		"ledger in the key", "the shop left out of the engine's", "payment/payment.go",
+		"./payment TestTwoShopsMayUseOneOrderCodeAndSeeOnlyTheirOwn",
+		[]edit{{"b.Ledger == s.Account.Ledger && b.Shop == s.Shop", "b.Ledger == s.Account.Ledger"}},
+	},
+	{
+		"ledger in the key", "one for all app keys", "bill/ledger.go",
+		"./bill TestSpellingsOfOneEndpointShareALedgerAndKeysDoNot",
+		[]edit{{"[]byte(place + \"\\n\" + appKey)", "[]byte(place)"}},
+	},
+	{
+		"ledger in the key", "one for all endpoints", "bill/ledger.go",
+		"./bill TestSpellingsOfOneEndpointShareALedgerAndKeysDoNot",
+		[]edit{{"[]byte(place + \"\\n\" + appKey)", "[]byte(place[:4] + \"\\n\" + appKey)"}},
+	},
+
+	// Amounts (story 27 to story 31).
+	{
+		"amount", "compared as text", "bill/amount.go",
+		"./bill TestAmountsAreComparedAsNumbers",
+		[]edit{{"return a.canonical() == b.canonical()", "return a == b"}},
+	},
+	{
+		"amount", "another amount is the same order", "payment/create.go",
+		"./payment TestAnotherAmountCancelsTheOpenBillFirst",
+		[]edit{{"if current.Matches(o) && current.Account", "if current.OrderCode == o.OrderCode && current.Account"}},
+	},
+	{
+		"amount", "any amount pays", "payment/create.go",
+		"./payment TestAPaidOrderAtAnotherAmountIsRefused|TestAnotherAmountCancelsTheOpenBillFirst",
+		[]edit{{"if !b.Amount.Equal(o.Amount) || b.Currency != o.Currency {", "if b.Amount == \"\" {"}},
+	},
+	{
+		"amount", "decimals that the currency lacks", "bill/amount.go",
+		"./bill TestAmountsAreTakenAsTheCurrencyAllows",
+		[]edit{{"case len(fraction) > decimals:", "case len(fraction) > decimals+9:"}},
+	},
+	{
+		"take-over", "an order with any status is taken", "handlers/takeover.go",
+		"./handlers TestAnOrderThatCannotBePaidNeverReachesTheBuyer",
+		[]edit{{"case (t.status < 200 || t.status > 299) && t.status != http.StatusPaymentRequired:", "case t.status == 0:"}},
+	},
+}
