@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,7 +31,8 @@ import (
 // since a loaded machine is slow, and a test that waits here has failed anyway.
 const startWithin = 60 * time.Second
 
-// binary is the Caddy under test, built once with the race detector.
+// binary is the Caddy under test, built once; with the race detector where the
+// tests have it.
 var binary string
 
 func TestMain(m *testing.M) {
@@ -52,7 +54,7 @@ func buildAndRun(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "caddy")
-	build := exec.Command("go", "build", "-race", "-o", binary, "../cmd/caddy")
+	build := exec.Command("go", slices.Concat([]string{"build"}, raceFlags, []string{"-o", binary, "../cmd/caddy"})...)
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build cmd/caddy:", err)

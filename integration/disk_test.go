@@ -194,6 +194,8 @@ func TestAProcessOutlivesAFullDisk(t *testing.T) {
 		}
 	}
 	w.checkout(order("O-MORE", "15000"), 201)
+	prove(t, "disk full (small tmpfs)", "below the watermark, full, killed, started without room, freed",
+		"0 crashes, 0 of 2 acknowledged bills lost")
 }
 
 // smallDisk is a folder with a filesystem of its own.
