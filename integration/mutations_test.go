@@ -271,13 +271,13 @@ var mutations = []mutation{
 	},
 	{
 		"sync", "answered before the commit", "store/badger/committer.go",
-		"./store/badger TestAFailedCommitFailsItsBatchAndBreaksTheStoreUntilItIsReopened|TestWhatIsQueuedDuringACommitSharesTheNextOne",
+		"./store/badger TestAFailedCommitFailsItsBatchAndBreaksTheStoreUntilItIsReopened",
 		[]edit{{"\tb.outcomes = append(b.outcomes, outcome{op, nil})\n\tif set.committed", "\top.outcome <- nil\n\tif set.committed"}},
 	},
 	{
 		"sync", "a commit that failed is taken for a good one", "store/badger/committer.go",
 		"./store/badger TestAFailedCommitFailsItsBatchAndBreaksTheStoreUntilItIsReopened",
-		[]edit{{"\tif err != nil {\n\t\tc.fail(err)\n\t\tb.committed = nil\n\t}", "\tif err != nil {\n\t\tb.committed = nil\n\t}"}},
+		[]edit{{"\t\tif o.err == nil {\n\t\t\to.err = c.broken()\n\t\t}\n", ""}},
 	},
 	{
 		"record's checksum", "not compared", "store/badger/record.go",
