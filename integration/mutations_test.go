@@ -289,7 +289,7 @@ var mutations = []mutation{
 	{
 		"outbox in the transaction", "stored after the change", "payment/work.go",
 		"./payment TestAChangeAndWhatTheShopIsToldOfItAreOneCommit",
-		[]edit{{"\t\t\terr = w.store.Commit(w.ctx, change)\n", "\t\t\ttold := change.Notifications\n\t\t\tchange.Notifications = nil\n\t\t\terr = w.store.Commit(w.ctx, change)\n\t\t\tif err == nil && len(told) > 0 {\n\t\t\t\terr = w.store.Commit(w.ctx, bill.Change{Notifications: told})\n\t\t\t}\n"}},
+		[]edit{{"\t\t\terr = w.store.Commit(w.ctx, change)\n", "\t\t\ttold := change.Notifications\n\t\t\tchange = bill.Change{Order: change.Order, Bills: change.Bills}\n\t\t\terr = w.store.Commit(w.ctx, change)\n\t\t\tif err == nil && len(told) > 0 {\n\t\t\t\terr = w.store.Commit(w.ctx, bill.Change{Notifications: told})\n\t\t\t}\n"}},
 	},
 	{
 		"outbox in the transaction", "forgotten", "payment/work.go",
