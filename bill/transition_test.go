@@ -275,6 +275,17 @@ func TestALostActionIsAskedForOnceAndThenTheBillIsCancelled(t *testing.T) {
 	}
 }
 
+func TestABillIsNeverAppliedForBesideACallUnderWay(t *testing.T) {
+	b := inStatus(bill.Created)
+	b.Apply = bill.Applying{Tries: 1, StartedAt: at(0, "").At}
+	if _, err := b.Next(at(rules.CallTimeout-time.Second, bill.EventApplyStarted), rules); !errors.Is(err, bill.ErrApplyForbidden) {
+		t.Errorf("beside a call that may be under way: %v", err)
+	}
+	if _, err := b.Next(at(rules.CallTimeout, bill.EventApplyStarted), rules); err != nil {
+		t.Errorf("after it: %v", err)
+	}
+}
+
 func TestABillIsNeverAppliedForAgainAfterItsTimeOrACancel(t *testing.T) {
 	b := inStatus(bill.Created)
 	if _, err := b.Next(at(25*time.Hour, bill.EventApplyStarted), rules); !errors.Is(err, bill.ErrApplyForbidden) {

@@ -364,6 +364,8 @@ func TestOfAnOrdersHeadersTheCookiesAloneSurvive(t *testing.T) {
 // leaks are answers with an order in them that cannot be paid.
 var leaks = map[string]func(w http.ResponseWriter) error{
 	"a status that is no success": orderWith(500, "", orderCanary),
+	"a good order that failed":    orderWith(500, "", `{"orderCode":"`+orderCanary+`","amount":"1"}`),
+	"a good order that moved":     orderWith(302, "", `{"orderCode":"`+orderCanary+`","amount":"1"}`),
 	"a redirect":                  orderWith(302, "", orderCanary),
 	"not modified":                orderWith(304, "", ""),
 	"a switch of protocols":       orderWith(101, "", ""),

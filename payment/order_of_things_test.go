@@ -72,6 +72,48 @@ func TestTheWishToCancelIsStoredBeforeTheGatewayHearsOfIt(t *testing.T) {
 	})
 }
 
+// crossing is a store whose first two readers of an order have both read before
+// either goes on.
+type crossing struct {
+	bill.Store
+
+	mu    sync.Mutex
+	reads int
+	both  chan struct{}
+}
+
+func (x *crossing) Order(ctx context.Context, key bill.OrderKey) (bill.OrderRecord, error) {
+	record, err := x.Store.Order(ctx, key)
+	x.mu.Lock()
+	x.reads++
+	if x.reads == 2 {
+		close(x.both)
+	}
+	x.mu.Unlock()
+	<-x.both
+	return record, err
+}
+
+// story 2, story 4: two nodes find no bill of an order, and both make one.
+func TestTwoWhoReadTheSameOrderMakeOnePayment(t *testing.T) {
+	at(t, func(t *testing.T, c *counter) {
+		c.store = &crossing{Store: c.store, both: make(chan struct{})}
+		ids := make(chan string, 2)
+		for range 2 {
+			go func() {
+				created, err := c.create(order("15000"))
+				if err != nil {
+					t.Error(err)
+				}
+				ids <- created.Bill.ID
+			}()
+		}
+		if first, second := <-ids, <-ids; first != second || c.gateway.count("apply") != 1 {
+			t.Errorf("bills %s and %s, %d calls of /apply", first, second, c.gateway.count("apply"))
+		}
+	})
+}
+
 // story 13: the gateway sends again what was not acknowledged.
 func TestAFailedCommitIsNoSuccess(t *testing.T) {
 	at(t, func(t *testing.T, c *counter) {
