@@ -104,7 +104,12 @@ func (d *deliverer) pass(ctx context.Context) error {
 		}
 		switch d.begin(n) {
 		case begun:
-			d.running.Go(func() { d.one(ctx, n) })
+			// Read before it was begun, it may have been delivered since.
+			if n, err := store.Notification(ctx, id); err == nil && n.State == bill.Pending {
+				d.running.Go(func() { d.one(ctx, n) })
+				continue
+			}
+			d.end(n)
 		case urlIsBusy:
 			n.Due = d.engine.now().Add(busyWait) // so that others are seen behind it
 			d.keep(ctx, store, n)

@@ -1,6 +1,7 @@
 package payment_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
@@ -367,6 +369,70 @@ func TestANewerNotificationNeverOvertakesADeliveryUnderWay(t *testing.T) {
 		pass(2 * time.Second)
 		if got := shop.kinds(); got != "bill.failed bill.late_payment" {
 			t.Errorf("came: %s", got)
+		}
+	})
+}
+
+// readsLate is a store whose notifications take their time to arrive while it
+// is held.
+type readsLate struct {
+	bill.Store
+
+	mu   sync.Mutex
+	hold chan struct{}
+}
+
+func (s *readsLate) Notification(ctx context.Context, id string) (bill.Notification, error) {
+	n, err := s.Store.Notification(ctx, id)
+	s.mu.Lock()
+	hold := s.hold
+	s.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
+	return n, err
+}
+
+func TestANotificationDeliveredWhileItIsReadIsNotSentAgain(t *testing.T) {
+	shop := &mailbox{}
+	late := &readsLate{}
+	reconciledWith(t, func(cfg *payment.Config) {
+		cfg.NotifyTransport = shop
+		cfg.Notify = func(string, string) []payment.Target {
+			return []payment.Target{{URL: shopURL, Secrets: [][]byte{newKey}, Events: everyEnd}}
+		}
+		lease := cfg.Store
+		cfg.Store = func(ctx context.Context) (bill.Store, func(), error) {
+			store, release, err := lease(ctx)
+			late.mu.Lock()
+			defer late.mu.Unlock()
+			late.Store = store
+			return late, release, err
+		}
+	}, func(t *testing.T, c *counter) {
+		taking := make(chan struct{})
+		shop.mu.Lock()
+		shop.holdURLs = map[string]chan struct{}{shopURL: taking}
+		shop.mu.Unlock()
+		b := c.mustCreate(order("15000"), payment.OutcomeNew)
+		if err := c.notify(b, "SUCCESS"); err != nil {
+			t.Fatal(err)
+		}
+		pass(500 * time.Millisecond) // its delivery is under way
+		hold := make(chan struct{})
+		late.mu.Lock()
+		late.hold = hold
+		late.mu.Unlock()
+		pass(time.Second) // it was read as pending once more
+		close(taking)
+		synctest.Wait() // the shop has taken it
+		late.mu.Lock()
+		late.hold = nil
+		late.mu.Unlock()
+		close(hold)
+		pass(time.Minute)
+		if n := len(shop.all()); n != 1 {
+			t.Errorf("delivered %d times", n)
 		}
 	})
 }
