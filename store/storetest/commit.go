@@ -18,6 +18,7 @@ var commitTests = []test{
 	{"OfManyCommitsOfOneRevisionExactlyOneWins", ofManyCommitsOfOneRevisionExactlyOneWins},
 	{"OfManyFirstAttemptsOfAnOrderExactlyOneWins", ofManyFirstAttemptsOfAnOrderExactlyOneWins},
 	{"CountersUnderConcurrencyLoseNothing", countersUnderConcurrencyLoseNothing},
+	{"ConcurrentHistoriesOfOneBillAreLinearizable", concurrentHistoriesOfOneBillAreLinearizable},
 	{"ACommitIsVisibleToItsCallerAtOnce", aCommitIsVisibleToItsCallerAtOnce},
 	{"AnEmptyChangeIsNoError", anEmptyChangeIsNoError},
 	{"ACancelledCommitBeforeItsStartWritesNothing", aCancelledCommitBeforeItsStartWritesNothing},
