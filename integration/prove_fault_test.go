@@ -32,7 +32,7 @@ const (
 	html                   // a web page and 200, whether it arrives or not
 	swapped                // another bill's answer, which says whose it is
 	wrapped                // another envelope
-	repeated               // it arrives twice
+	twice                  // it arrives twice
 	harms
 )
 
@@ -129,7 +129,7 @@ func (m *meddler) harm(w http.ResponseWriter, r *http.Request, in call, how harm
 		m.swap(m.forward(r, in), in).write(w)
 	case wrapped:
 		m.forward(r, in).wrap(chance).write(w)
-	case repeated:
+	case twice:
 		m.forward(r, in)
 		m.forward(r, in).write(w)
 	case harms:
