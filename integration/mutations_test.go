@@ -5,7 +5,7 @@ var mutations = []mutation{
 	{
 		"two enumerations", "a cancel's SUCCESS is read as that of a payment", "bill/transition.go",
 		"./bill TestACancelsSuccessIsNotAPayment|TestEveryCellOfTheTableIsAsTheContractSays",
-		[]edit{{"\tcase EventCancelDone:\n\t\tb.Cancel.Confirmed = true", "\tcase EventCancelDone:\n\t\treturn b.reportedPaid(e)"}},
+		[]edit{{"\tcase EventCancelDone:\n\t\tb.Cancel.Confirmed = true", "\tcase EventCancelDone:\n\t\treturn b.paid(e)"}},
 	},
 	{
 		"webhook's signature", "the digest is not compared", "qlink/sign.go",
@@ -111,7 +111,7 @@ var mutations = []mutation{
 	{
 		"monotonic", "a late payment is ignored", "bill/transition.go",
 		"./bill TestNoSequenceOfEventsUndoesAPayment",
-		[]edit{{"func (b Bill) reportedPaid(e Event) (Bill, Follow, error) {\n\tif b.Status == Success {", "func (b Bill) reportedPaid(e Event) (Bill, Follow, error) {\n\tif b.Status.Final() {"}},
+		[]edit{{"\tcase b.Status == Success:\n\t\treturn b, FollowNone, nil\n\tcase !e.confirms(rules):", "\tcase b.Status.Final():\n\t\treturn b, FollowNone, nil\n\tcase !e.confirms(rules):"}},
 	},
 	{
 		"monotonic", "a late payment is not marked", "bill/transition.go",
@@ -131,7 +131,7 @@ var mutations = []mutation{
 	{
 		"monotonic", "an operator ends a paid bill by force", "bill/transition.go",
 		"./bill TestEveryCellOfTheTableIsAsTheContractSays|TestNoSequenceOfEventsUndoesAPayment",
-		[]edit{{"\tcase b.Status == Success:\n\t\treturn Bill{}, FollowNone, ErrForceRefused\n\tcase b.Status.Final():", "\tcase b.Status.Final() && b.Status != Success:"}},
+		[]edit{{"\tif b.Status == Success {\n\t\treturn Bill{}, FollowNone, ErrForceRefused\n\t}\n\tb.Reported = Reported{}\n\tif !b.Status.Final() {", "\tb.Reported = Reported{}\n\tif !b.Status.EndedUnpaid() {"}},
 	},
 	{
 		"monotonic", "a paid order is sold again", "payment/create.go",
@@ -235,7 +235,7 @@ var mutations = []mutation{
 	{
 		"certainly not known", "a refused payment is asked for anew at once", "payment/create.go",
 		"./payment TestNoNewAttemptStartsWhileTheEarlierOneHasNotCertainlyEnded",
-		[]edit{{"return Created{}, false, &Refusal{Code: CodePreviousOpen, Bill: &b}", "b.Status = bill.Canceled\n\trecord, _ := w.store.Order(w.ctx, b.OrderKey())\n\trecord, _ = record.With(b)\n\trecord.Revision++\n\treturn Created{}, true, w.store.Commit(w.ctx, bill.Change{Order: &record})"}},
+		[]edit{{"\t\treturn Created{}, true, nil\n\t}\n\treturn Created{}, false, &Refusal{Code: CodePreviousOpen, Bill: &b}", "\t\treturn Created{}, true, nil\n\t}\n\tb.Status = bill.Canceled\n\trecord, _ := w.store.Order(w.ctx, b.OrderKey())\n\trecord, _ = record.With(b)\n\trecord.Revision++\n\treturn Created{}, true, w.store.Commit(w.ctx, bill.Change{Order: &record})"}},
 	},
 
 	// Durable first, the gateway second.
@@ -294,7 +294,7 @@ var mutations = []mutation{
 	{
 		"outbox in the transaction", "forgotten", "payment/work.go",
 		"./payment TestAShopIsToldOfEveryEndSignedAndWithTheBillAsItStood",
-		[]edit{{"if kind := step.Bill.NotificationType(); kind != \"\" {", "if kind := step.Bill.NotificationType(); kind == \"none\" {"}},
+		[]edit{{"if kind := c.Bill.NotificationType(); kind != \"\" {", "if kind := c.Bill.NotificationType(); kind == \"none\" {"}},
 	},
 	{
 		"outbox in the transaction", "an older one is not superseded", "payment/notify.go",
@@ -385,7 +385,7 @@ var mutations = []mutation{
 	{
 		"amount", "another amount is the same order", "payment/create.go",
 		"./payment TestAnotherAmountCancelsTheOpenBillFirst",
-		[]edit{{"if current.Matches(o) && current.Account", "if current.OrderCode == o.OrderCode && current.Account"}},
+		[]edit{{"if open && current.Matches(o) && current.Account", "if open && current.OrderCode == o.OrderCode && current.Account"}},
 	},
 	{
 		"amount", "any amount pays", "payment/create.go",
@@ -401,5 +401,56 @@ var mutations = []mutation{
 		"take-over", "an order with any status is taken", "handlers/takeover.go",
 		"./handlers TestAnOrderThatCannotBePaidNeverReachesTheBuyer",
 		[]edit{{"case (t.status < 200 || t.status > 299) && t.status != http.StatusPaymentRequired:", "case t.status == 0:"}},
+	},
+
+	// What a query has to confirm (confirm_success).
+	{
+		"confirmation", "a notification alone pays", "bill/transition.go",
+		"./bill TestANotificationsPaymentIsRememberedAndAskedAfterWhereItHasToBeConfirmed|TestNoSequenceOfEventsUndoesAPayment",
+		[]edit{{"case !e.confirms(rules):", "case e.Kind == EventForced:"}},
+	},
+	{
+		"confirmation", "a new attempt starts beside a reported payment", "payment/create.go",
+		"./payment TestNoNewAttemptStartsBesideAReportedPayment|TestAReportOfAnEarlierAttemptHoldsBackTheNextAndEndsNone",
+		[]edit{{"if reported, ok := record.Unconfirmed(); ok {", "if reported, ok := record.Unconfirmed(); ok && reported.ID == \"\" {"}},
+	},
+
+	// What is kept for ever (retention).
+	{
+		"retention", "what is open is forgotten", "bill/transition.go",
+		"./bill TestEveryCellOfTheTableIsAsTheContractSays|TestABillThatMayBePaidIsNotForgotten",
+		[]edit{{"if !b.Status.Final() || b.Unconfirmed() {", "if b.Status == Choose {"}},
+	},
+	{
+		"retention", "what still has to be asked after is forgotten", "payment/retention.go",
+		"./payment TestWhatIsOpenOrStillAskedAfterIsNeverForgotten",
+		[]edit{{" || !b.Due.IsZero() {", " {"}},
+	},
+
+	// A store that has lost something (architecture 10).
+	{
+		"witness", "not compared with the store", "store/badger/state.go",
+		"./store/badger TestAStoreThatHasGoneBackIsRefusedUntilItsWitnessIsRemoved|TestAWitnessThatSawMoreRefusesTheStore",
+		[]edit{{"case held.Sequence < s.Sequence || held.Bills < s.Bills:", "case held.Sequence == 0:"}},
+	},
+	{
+		"witness", "ahead of the commit", "store/badger/committer.go",
+		"./store/badger TestTheWitnessIsNeverAheadOfACommit",
+		[]edit{{"\tif err := c.commit(b.txn); err != nil {", "\tc.saw(next)\n\tif err := c.commit(b.txn); err != nil {"}},
+	},
+	{
+		"witness", "a hole between later changes is passed over", "store/badger/state.go",
+		"./store/badger TestALossBetweenTwoWriteAheadLogsIsNoticed",
+		[]edit{{"if last != 0 && held.Sequence != last-1 {", "if last != 0 && held.Sequence > last {"}},
+	},
+	{
+		"checksums", "tables are not verified", "store/badger/store.go",
+		"./store/badger TestAStoreWithADamagedTableIsNotOpened",
+		[]edit{{"verifyTables(ctx, tables, verifyAtOnce)", "verifyTables(ctx, nil, verifyAtOnce)"}},
+	},
+	{
+		"checksums", "a record's is not compared", "store/badger/record.go",
+		"./store/badger TestEveryFlippedBitIsNoticed|TestARecordUnderAnothersKeyIsNoticed",
+		[]edit{{"if binary.BigEndian.Uint32(record[body:]) != checksum(key, record[:body]) {", "if binary.BigEndian.Uint32(record[body:]) == 0 {"}},
 	},
 }
