@@ -279,6 +279,9 @@ func (g *bank) Cancel(_ context.Context, id, _ string) (qlink.CancelAnswer, erro
 		g.o.blame("%s was cancelled without a reason", id)
 	}
 	b.called = true
+	if !b.expired(g.o.now()) || !b.hasAction {
+		b.wished = true // not, or not only, for its time
+	}
 	g.interrupt()
 	d, now := g.see(id), g.o.now()
 	g.answered(how != cancelFails && how != cancelLosesAnswer)
