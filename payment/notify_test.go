@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -373,29 +374,25 @@ func TestANewerNotificationNeverOvertakesADeliveryUnderWay(t *testing.T) {
 	})
 }
 
-// readsLate is a store whose notifications take their time to arrive while it
-// is held.
+// readsLate is a store whose notifications, while it is held, arrive once they
+// are let go.
 type readsLate struct {
 	bill.Store
 
-	mu   sync.Mutex
-	hold chan struct{}
+	held *atomic.Pointer[chan struct{}]
 }
 
-func (s *readsLate) Notification(ctx context.Context, id string) (bill.Notification, error) {
+func (s readsLate) Notification(ctx context.Context, id string) (bill.Notification, error) {
 	n, err := s.Store.Notification(ctx, id)
-	s.mu.Lock()
-	hold := s.hold
-	s.mu.Unlock()
-	if hold != nil {
-		<-hold
+	if hold := s.held.Load(); hold != nil {
+		<-*hold
 	}
 	return n, err
 }
 
 func TestANotificationDeliveredWhileItIsReadIsNotSentAgain(t *testing.T) {
 	shop := &mailbox{}
-	late := &readsLate{}
+	var held atomic.Pointer[chan struct{}]
 	reconciledWith(t, func(cfg *payment.Config) {
 		cfg.NotifyTransport = shop
 		cfg.Notify = func(string, string) []payment.Target {
@@ -404,10 +401,7 @@ func TestANotificationDeliveredWhileItIsReadIsNotSentAgain(t *testing.T) {
 		lease := cfg.Store
 		cfg.Store = func(ctx context.Context) (bill.Store, func(), error) {
 			store, release, err := lease(ctx)
-			late.mu.Lock()
-			defer late.mu.Unlock()
-			late.Store = store
-			return late, release, err
+			return readsLate{store, &held}, release, err
 		}
 	}, func(t *testing.T, c *counter) {
 		taking := make(chan struct{})
@@ -420,15 +414,11 @@ func TestANotificationDeliveredWhileItIsReadIsNotSentAgain(t *testing.T) {
 		}
 		pass(500 * time.Millisecond) // its delivery is under way
 		hold := make(chan struct{})
-		late.mu.Lock()
-		late.hold = hold
-		late.mu.Unlock()
+		held.Store(&hold)
 		pass(time.Second) // it was read as pending once more
 		close(taking)
 		synctest.Wait() // the shop has taken it
-		late.mu.Lock()
-		late.hold = nil
-		late.mu.Unlock()
+		held.Store(nil)
 		close(hold)
 		pass(time.Minute)
 		if n := len(shop.all()); n != 1 {
