@@ -135,8 +135,28 @@ func runTests(t *testing.T, test string, environment ...string) (output string, 
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s does not compile: %v\n%s", pkg, err, out)
 	}
-	run := exec.CommandContext(t.Context(), tests, "-test.run", "^("+pattern+")$", "-test.timeout", "5m", "-test.failfast")
+	args := []string{"-test.run", "^(" + pattern + ")$", "-test.timeout", "5m", "-test.failfast"}
+	if testsProperties(t, pkg) {
+		args = append(args, "-rapid.nofailfile") // they would leave files in the source
+	}
+	run := exec.CommandContext(t.Context(), tests, args...)
 	run.Dir, run.Env = filepath.Join("..", pkg), build.Env
 	out, err := run.CombinedOutput()
 	return string(out), err
+}
+
+// testsProperties reports whether a package has tests that rapid draws.
+func testsProperties(t *testing.T, pkg string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", pkg, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(files, func(file string) bool {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(string(source), `"pgregory.net/rapid"`)
+	})
 }

@@ -15,7 +15,7 @@ import (
 const (
 	passEvery   = time.Second // between two looks at what is due
 	passSize    = 2000        // bills looked at in one pass
-	passWorkers = 8           // bills of one account followed up at a time
+	passWorkers = 32          // bills of one account followed up at a time: they share the syncs of their commits
 	sweepSize   = 100000      // bills made due at once when a gateway comes back
 )
 
