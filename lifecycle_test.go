@@ -81,8 +81,9 @@ func TestReloadsShareOneOpenStore(t *testing.T) {
 
 func TestAReloadToAnotherStoreIsRefusedWhileBillsAreOpen(t *testing.T) {
 	p := newProbe(t)
+	elsewhere := t.TempDir() // made first: it goes when Caddy has stopped
 	base := run(t, siteOn(t))
-	moved := mustAdapt(t, caddyfileOf("store badger {\n\t\t\tpath "+t.TempDir()+"/moved\n\t\t}\n\t\t"+account, "qlink"))
+	moved := mustAdapt(t, caddyfileOf("store badger {\n\t\t\tpath "+elsewhere+"/moved\n\t\t}\n\t\t"+account, "qlink"))
 	p.openBills.Store(3)
 	err := caddy.Load(moved, true)
 	if err == nil || !strings.Contains(err.Error(), "another store than the running one, which holds 3 open bills") {

@@ -65,3 +65,21 @@ func readUpTo(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		return nil, errCutShort
 	}
 }
+
+// A body that is too large is read for a while after its answer, and thrown
+// away: a connection that is closed while its client still sends is reset, and
+// the client may never see why.
+const (
+	lingerFor  = time.Second
+	lingerOver = 8 << 20 // bytes
+)
+
+// linger does so where the endpoint's answer ends the connection.
+func linger(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor != 1 || r.ContentLength == 0 || w.Header().Get("Connection") != "close" {
+		return
+	}
+	_ = http.NewResponseController(w).Flush()
+	setBodyDeadline(w, r, time.Now().Add(lingerFor))
+	_, _ = io.CopyN(io.Discard, r.Body, lingerOver)
+}

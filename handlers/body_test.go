@@ -22,13 +22,16 @@ import (
 const soon = 100 * time.Millisecond
 
 // serve puts a site on loopback, over HTTP/1 and HTTP/2.
-func (s *site) serve(t *testing.T) *httptest.Server {
+func (s *site) serve(t *testing.T, change ...func(*http.Server)) *httptest.Server {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.ServeEndpoint(w, r, strings.TrimPrefix(r.URL.EscapedPath(), "/qlink"))
 	}))
 	server.Config.Protocols = new(http.Protocols)
 	server.Config.Protocols.SetHTTP1(true)
 	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	for _, c := range change {
+		c(server.Config)
+	}
 	server.Start()
 	t.Cleanup(server.Close)
 	return server
@@ -169,8 +172,7 @@ func TestOverHTTP2ABodyThatDripsInIsAnsweredWith408(t *testing.T) {
 
 func TestAServerThatWaitsLessKeepsItsOwnBound(t *testing.T) {
 	s := newSite(t, func(api *handlers.API) { api.BodyTimeout = time.Hour })
-	server := s.serve(t)
-	server.Config.ReadTimeout = soon
+	server := s.serve(t, func(config *http.Server) { config.ReadTimeout = soon })
 	conn := talk(t, server, head("POST", "/qlink/bills", "Content-Length: 60000"))
 	drip(t, conn, " ")
 	if got := hear(t, conn); got.status != http.StatusRequestTimeout {
@@ -265,6 +267,26 @@ func TestABodyTooLargeIsRefusedWithoutWaitingForItsEnd(t *testing.T) {
 				t.Errorf("engine was called: %s", s.engine.recorded())
 			}
 		})
+	}
+}
+
+// A client that sends on while it is answered hears the answer all the same.
+func TestWhoSendsTooMuchIsToldSoBeforeTheConnectionEnds(t *testing.T) {
+	base := newSite(t).serve(t).URL
+	for _, size := range []int{1<<20 + 1, 4 << 20} {
+		for range 20 {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/qlink/bills", strings.NewReader(strings.Repeat(" ", size)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := new(http.Client).Do(req)
+			if err != nil {
+				t.Fatalf("%d bytes: %v", size, err)
+			}
+			if _ = resp.Body.Close(); resp.StatusCode != http.StatusRequestEntityTooLarge {
+				t.Errorf("%d bytes: %s", size, resp.Status)
+			}
+		}
 	}
 }
 

@@ -27,6 +27,7 @@ type endpoint struct {
 func (h *Handler) ServeEndpoint(w http.ResponseWriter, r *http.Request, path string) {
 	setCommonHeaders(w.Header())
 	h.boundBody(w, r)
+	defer linger(w, r)
 	e, ok := h.find(path)
 	if !ok {
 		h.fail(w, r, errNoRoute)
