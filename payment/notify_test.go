@@ -130,7 +130,6 @@ func notifiedWith(
 	}
 	shop := &mailbox{holdURLs: make(map[string]chan struct{})}
 	notify := func(cfg *payment.Config) {
-		change(cfg)
 		cfg.NotifyTransport = shop
 		cfg.Notify = func(account, name string) []payment.Target {
 			if account != "default" || name != "default" {

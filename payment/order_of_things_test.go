@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/payment"
 	"github.com/caddy-qlink/caddy-qlink/qlink"
+	"github.com/caddy-qlink/caddy-qlink/store/memory"
 )
 
 // journal is a store that remembers its commits and may refuse one.
@@ -134,9 +135,12 @@ func TestAFailedCommitIsNoSuccess(t *testing.T) {
 // story 15: between a change and what the shop is told of it there is no
 // moment at which a process could die.
 func TestAChangeAndWhatTheShopIsToldOfItAreOneCommit(t *testing.T) {
-	notified(t, func(t *testing.T, c *counter, _ *mailbox) {
+	j := &journal{Store: memory.New()} // before the workers begin
+	journaled := func(cfg *payment.Config) {
+		cfg.Store = func(context.Context) (bill.Store, func(), error) { return j, func() {}, nil }
+	}
+	notifiedWith(t, journaled, func(t *testing.T, c *counter, _ *mailbox) {
 		b := c.mustCreate(order("15000"), payment.OutcomeNew)
-		j := c.kept()
 		if err := c.notify(b, "SUCCESS"); err != nil {
 			t.Fatal(err)
 		}
