@@ -105,7 +105,7 @@ func (d *doorbell) rings(id string) (all, taken []ring) {
 }
 
 func notifiedSite(d *doorbell) string {
-	return strings.Replace(plainSite, "\t\tcheckout /checkout\n", "\t\tcheckout /checkout\n\t\tnotify "+d.URL+"/notifications {\n\t\t\tsecret "+notifyKey+" "+retiringKey+"\n\t\t}\n", 1)
+	return siteTelling(d.URL+"/notifications", notifyKey, retiringKey)
 }
 
 func TestTheShopIsToldHowEachOrderEnded(t *testing.T) {
@@ -152,4 +152,11 @@ func TestTheQuickstartsShopLearnsOfAPaymentByItsNotification(t *testing.T) {
 	if !strings.Contains(string(page.body), `"paid":true`) {
 		t.Errorf("%s", page.body)
 	}
+}
+
+// siteTelling is the plain site with a URL that is told how bills end.
+func siteTelling(url string, secrets ...string) string {
+	const checkout = "\t\tcheckout /checkout\n"
+	notify := "\t\tnotify " + url + " {\n\t\t\tsecret " + strings.Join(secrets, " ") + "\n\t\t}\n"
+	return strings.Replace(plainSite, checkout, checkout+notify, 1)
 }

@@ -92,7 +92,7 @@ func newCrashes(t *testing.T) *crashes {
 	c := &crashes{hook: hook, killed: make(map[string]bool), shown: make(map[string]map[string]bool), told: make(map[string][]news)}
 	shop := httptest.NewServer(http.HandlerFunc(c.notification))
 	t.Cleanup(shop.Close)
-	site := strings.Replace(plainSite, "\t\tcheckout /checkout\n", "\t\tcheckout /checkout\n\t\tnotify "+shop.URL+"/n {\n\t\t\tsecret "+notifyKey+"\n\t\t}\n", 1)
+	site := siteTelling(shop.URL+"/n", notifyKey)
 	c.world, c.gateway = relayedGround(t, site, c.call, c.webhook)
 	c.values["timeout"] = "1s"
 	c.write(strings.Replace(siteConfig, "\tqlink {\n", "\tqlink {\n\t\tstore crashing\n", 1), c.values)

@@ -300,20 +300,7 @@ func TestProveFaultsTowardsTheGatewayNeverBecomeASecondPayment(t *testing.T) {
 	m.values["timeout"] = "1s"
 	m.write(strings.Replace(siteConfig, "unknown_after 2s", "unknown_after 5s\n\t\t\tmax_interval 5s", 1), m.values)
 	m.start()
-	numbers := make(chan int)
-	var buyers sync.WaitGroup
-	for range faultBuyers {
-		buyers.Go(func() {
-			for n := range numbers {
-				m.live(n)
-			}
-		})
-	}
-	for n := range *proveCheckouts {
-		numbers <- n
-	}
-	close(numbers)
-	buyers.Wait()
+	crowd(faultBuyers, *proveCheckouts, m.live)
 	m.healed.Store(true)
 	healed := time.Now()
 	unsettled := m.settle(healed.Add(time.Minute))

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -209,24 +208,11 @@ func (s *moodyShop) superseded() (n int) {
 // hence the mending.
 func TestProveAFailingShopIsToldInTheEnd(t *testing.T) {
 	shop := newMoodyShop(t)
-	site := strings.Replace(plainSite, "\t\tcheckout /checkout\n", "\t\tcheckout /checkout\n\t\tnotify "+shop.URL+"/n {\n\t\t\tsecret "+notifyKey+"\n\t\t}\n", 1)
+	site := siteTelling(shop.URL+"/n", notifyKey)
 	w, _ := provingGround(t, site)
 	w.write(siteConfig, w.values)
 	w.start()
-	codes := make(chan int)
-	var buyers sync.WaitGroup
-	for range proveWorkers {
-		buyers.Go(func() {
-			for n := range codes {
-				w.endOrder(n)
-			}
-		})
-	}
-	for n := range *proveOrders {
-		codes <- n
-	}
-	close(codes)
-	buyers.Wait()
+	crowd(proveWorkers, *proveOrders, w.endOrder)
 	longest := []time.Duration{0, time.Minute, 3 * time.Minute, 6 * time.Minute, 20 * time.Minute, 100 * time.Minute}[min(*proveStorm, 5)]
 	shop.await(t, "the storm's tries", longest, func() bool { _, tried := shop.count(*proveStorm); return tried == *proveOrders })
 	shop.mend()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -132,4 +133,22 @@ func byOrder(payments []sandbox.PaymentRecord) map[string][]sandbox.PaymentRecor
 // lines joins the first few complaints.
 func lines(complaints []string) string {
 	return strings.Join(complaints[:min(len(complaints), 20)], "\n")
+}
+
+// crowd does something for each number below n, so many at a time.
+func crowd(workers, n int, do func(int)) {
+	numbers := make(chan int)
+	var busy sync.WaitGroup
+	for range workers {
+		busy.Go(func() {
+			for number := range numbers {
+				do(number)
+			}
+		})
+	}
+	for number := range n {
+		numbers <- number
+	}
+	close(numbers)
+	busy.Wait()
 }

@@ -342,28 +342,14 @@ func TestTheReturnOfAGatewayConfirmsWhatWasReportedMeanwhile(t *testing.T) {
 // story 8
 func TestAReportBeforeTheCreateCallReturnedLeavesTheBillItsAction(t *testing.T) {
 	atWith(t, confirmed, func(t *testing.T, c *counter) {
-		hold := make(chan struct{})
-		c.gateway.set(func() { c.gateway.applying = hold })
-		done := make(chan payment.Created)
-		go func() {
-			created, err := c.create(order("15000"))
-			if err != nil {
-				t.Error(err)
-			}
-			done <- created
-		}()
-		synctest.Wait()
-		view, err := c.engine.Order(t.Context(), c.scope, "O1")
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.mustNotify(bill.Bill{ID: view.OpenBill, OrderCode: "O1"}, "SUCCESS")
+		open, hold, done := c.createHeld()
+		c.mustNotify(bill.Bill{ID: open, OrderCode: "O1"}, "SUCCESS")
 		close(hold)
 		if created := <-done; created.Bill.Status != bill.Wait || created.Bill.Action.Kind != bill.ActionQR {
 			t.Errorf("%s, %+v", created.Bill.Status, created.Bill.Action)
 		}
-		c.gateway.pay(view.OpenBill)
-		if paid, err := c.engine.Refresh(t.Context(), c.scope, view.OpenBill); err != nil || paid.Status != bill.Success {
+		c.gateway.pay(open)
+		if paid, err := c.engine.Refresh(t.Context(), c.scope, open); err != nil || paid.Status != bill.Success {
 			t.Errorf("%s, %v", paid.Status, err)
 		}
 	})

@@ -76,16 +76,7 @@ func TestAForcedBillIsAskedAfterAndPaidByALatePayment(t *testing.T) {
 		if _, err := c.engine.Force(t.Context(), b.ID, reason); err != nil {
 			t.Fatal(err)
 		}
-		before := c.gateway.count("query")
-		pass(71 * time.Hour)
-		if n := c.gateway.count("query") - before; n != 4 {
-			t.Errorf("%d questions in 71 hours, want those of 5m, 1h, 6h and 24h", n)
-		}
-		c.gateway.pay(b.ID)
-		pass(2 * time.Hour)
-		if late := c.wantStatus(b.ID, bill.Success); !late.LatePayment {
-			t.Error("not a late payment")
-		}
+		c.wantLateChecks(b)
 		if _, err := c.engine.Force(t.Context(), b.ID, reason); refusal(err) != payment.CodeAlreadyPaid {
 			t.Errorf("a paid bill: %v", err)
 		}

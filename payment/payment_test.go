@@ -417,30 +417,38 @@ func TestARefusedCancelLeavesTheBillPayable(t *testing.T) {
 	})
 }
 
+// createHeld begins to create a bill, whose id it returns, and comes back while
+// the gateway is being asked for it, which answers once hold is closed.
+func (c *counter) createHeld() (open string, hold chan struct{}, done <-chan payment.Created) {
+	c.t.Helper()
+	hold = make(chan struct{})
+	c.gateway.set(func() { c.gateway.applying = hold })
+	answers := make(chan payment.Created)
+	go func() {
+		created, err := c.create(order("15000"))
+		if err != nil {
+			c.t.Error(err)
+		}
+		answers <- created
+	}()
+	synctest.Wait()
+	view, err := c.engine.Order(c.t.Context(), c.scope, "O1")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return view.OpenBill, hold, answers
+}
+
 func TestACancelDuringApplyWaitsForItsOutcome(t *testing.T) {
 	at(t, func(t *testing.T, c *counter) {
-		hold := make(chan struct{})
-		c.gateway.set(func() { c.gateway.applying = hold })
-		done := make(chan payment.Created)
-		go func() {
-			created, err := c.create(order("15000"))
-			if err != nil {
-				t.Error(err)
-			}
-			done <- created
-		}()
-		synctest.Wait()
-		view, err := c.engine.Order(t.Context(), c.scope, "O1")
-		if err != nil {
-			t.Fatal(err)
-		}
+		open, hold, done := c.createHeld()
 		pending, err := c.engine.CancelOrder(t.Context(), c.scope, "O1")
 		if err != nil || pending.Status != bill.Created || !pending.Cancel.Requested {
 			t.Fatalf("%s, %v", pending.Status, err)
 		}
 		close(hold)
 		<-done
-		c.wantStatus(view.OpenBill, bill.Canceled)
+		c.wantStatus(open, bill.Canceled)
 		if diff := cmp.Diff(map[string]int{"CANCEL": 1}, c.gateway.booked("O1")); diff != "" {
 			t.Error(diff)
 		}
@@ -450,22 +458,8 @@ func TestACancelDuringApplyWaitsForItsOutcome(t *testing.T) {
 // story 8
 func TestAWebhookMayComeBeforeTheCreateCallReturned(t *testing.T) {
 	at(t, func(t *testing.T, c *counter) {
-		hold := make(chan struct{})
-		c.gateway.set(func() { c.gateway.applying = hold })
-		done := make(chan payment.Created)
-		go func() {
-			created, err := c.create(order("15000"))
-			if err != nil {
-				t.Error(err)
-			}
-			done <- created
-		}()
-		synctest.Wait()
-		view, err := c.engine.Order(t.Context(), c.scope, "O1")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.notify(bill.Bill{ID: view.OpenBill, OrderCode: "O1"}, "SUCCESS"); err != nil {
+		open, hold, done := c.createHeld()
+		if err := c.notify(bill.Bill{ID: open, OrderCode: "O1"}, "SUCCESS"); err != nil {
 			t.Fatal(err)
 		}
 		close(hold)

@@ -98,6 +98,22 @@ func TestABillThatSomebodyWatchesIsAskedAfterAtMinInterval(t *testing.T) {
 	})
 }
 
+// wantLateChecks wants a bill that has just ended unpaid to be asked after for
+// three days, and a payment in the meantime to be found.
+func (c *counter) wantLateChecks(b bill.Bill) {
+	c.t.Helper()
+	before := c.gateway.count("query")
+	pass(71 * time.Hour)
+	if n := c.gateway.count("query") - before; n != 4 {
+		c.t.Errorf("%d questions in 71 hours, want those of 5m, 1h, 6h and 24h", n)
+	}
+	c.gateway.pay(b.ID)
+	pass(2 * time.Hour)
+	if late := c.wantStatus(b.ID, bill.Success); !late.LatePayment {
+		c.t.Error("not a late payment")
+	}
+}
+
 // story 32, story 10
 func TestABillThatEndedUnpaidIsAskedAfterAgainForThreeDays(t *testing.T) {
 	reconciled(t, func(t *testing.T, c *counter) {
@@ -105,16 +121,7 @@ func TestABillThatEndedUnpaidIsAskedAfterAgainForThreeDays(t *testing.T) {
 		if err := c.notify(b, "FAIL"); err != nil {
 			t.Fatal(err)
 		}
-		before := c.gateway.count("query")
-		pass(71 * time.Hour)
-		if n := c.gateway.count("query") - before; n != 4 {
-			t.Errorf("%d questions in 71 hours, want those of 5m, 1h, 6h and 24h", n)
-		}
-		c.gateway.pay(b.ID)
-		pass(2 * time.Hour)
-		if late := c.wantStatus(b.ID, bill.Success); !late.LatePayment {
-			t.Error("not a late payment")
-		}
+		c.wantLateChecks(b)
 	})
 	reconciled(t, func(t *testing.T, c *counter) {
 		b := c.mustCreate(order("15000"), payment.OutcomeNew)

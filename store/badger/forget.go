@@ -1,51 +1,13 @@
 package badger
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
-	"github.com/caddy-qlink/caddy-qlink/store/internal/cursor"
 )
-
-// Ended walks the index of bills that can be forgotten. A cursor is where the
-// walk stopped.
-func (s *store) Ended(ctx context.Context, until time.Time, after string, limit int) (page []string, next string, err error) {
-	start, end := []byte{kindEnded}, dueKey(kindEnded, until, "")
-	if after != "" {
-		position, err := cursor.Decode(listingEnded, after)
-		if err != nil {
-			return nil, "", err
-		}
-		start = append(append(start, position...), 0)
-	}
-	err = s.view(ctx, func(txn *badgerdb.Txn) error {
-		it := iterate(txn, []byte{kindEnded})
-		defer it.Close()
-		var last []byte
-		for it.Seek(start); it.Valid() && !isAfter(it.Item().Key(), end); it.Next() {
-			if len(page) == clamp(limit) {
-				next = cursor.Encode(listingEnded, last[1:])
-				return nil
-			}
-			last = it.Item().KeyCopy(last)
-			id, err := idOf(last)
-			if err != nil {
-				return err
-			}
-			page = append(page, id)
-		}
-		return ctx.Err()
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	return page, next, nil
-}
 
 // prepareForgetting adds the removal of all that is kept of a bill besides its
 // record, as txn sees it.

@@ -122,30 +122,50 @@ func selects(q bill.Query, b bill.Bill) bool {
 
 // Orphans walks the orphans themselves, which lie in the listing's order.
 func (s *store) Orphans(ctx context.Context, after string, limit int) (page []bill.Orphan, next string, err error) {
-	start := []byte{kindOrphan}
+	return walk(ctx, s, listing{listingOrphans, kindOrphan, nil}, after, limit, value[bill.Orphan])
+}
+
+// Ended walks the index of bills that can be forgotten.
+func (s *store) Ended(ctx context.Context, until time.Time, after string, limit int) (page []string, next string, err error) {
+	return walk(ctx, s, listing{listingEnded, kindEnded, dueKey(kindEnded, until, "")}, after, limit,
+		func(item *badgerdb.Item) (string, error) { return idOf(item.Key()) })
+}
+
+// listing is what lies under the keys of one kind, in their order.
+type listing struct {
+	name string // in its cursors
+	kind byte
+	end  []byte // see isAfter; nil: all of it
+}
+
+// walk returns a page of a listing. A cursor is where the walk stopped.
+func walk[T any](
+	ctx context.Context, s *store, l listing, after string, limit int, read func(*badgerdb.Item) (T, error),
+) (page []T, next string, err error) {
+	start := []byte{l.kind}
 	if after != "" {
-		position, err := cursor.Decode(listingOrphans, after)
+		position, err := cursor.Decode(l.name, after)
 		if err != nil {
 			return nil, "", err
 		}
 		start = append(append(start, position...), 0)
 	}
 	err = s.view(ctx, func(txn *badgerdb.Txn) error {
-		it := iterate(txn, []byte{kindOrphan})
+		it := iterate(txn, []byte{l.kind})
 		defer it.Close()
 		var last []byte
-		for it.Seek(start); it.Valid(); it.Next() {
+		for it.Seek(start); it.Valid() && (l.end == nil || !isAfter(it.Item().Key(), l.end)); it.Next() {
 			if len(page) == clamp(limit) {
-				next = cursor.Encode(listingOrphans, last[1:])
+				next = cursor.Encode(l.name, last[1:])
 				return nil
 			}
-			orphan, err := value[bill.Orphan](it.Item())
+			v, err := read(it.Item())
 			if err != nil {
 				return err
 			}
-			page, last = append(page, orphan), it.Item().KeyCopy(last)
+			page, last = append(page, v), it.Item().KeyCopy(last)
 		}
-		return nil
+		return ctx.Err()
 	})
 	if err != nil {
 		return nil, "", err
