@@ -47,7 +47,7 @@ func (h *Handler) answerPress(w http.ResponseWriter, r *http.Request, id string,
 	case prefersHTML(r) && (err == nil || refused):
 		// Relative, because the address that the browser used is the one it
 		// trusts: the page allows forms to lead to its own origin alone.
-		seeOther(w, "../../pay/"+id)
+		seeOther(w, keepLanguage(r, "../../pay/"+id))
 	case err != nil:
 		h.failBuyer(w, r, err, false)
 	default:

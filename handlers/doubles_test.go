@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -151,17 +152,13 @@ type site struct {
 func newSite(t *testing.T, changes ...func(*handlers.API)) *site {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
-	renderer, err := page.New()
-	if err != nil {
-		t.Fatal(err)
-	}
 	account := &payment.Account{
 		Name: "default", Ledger: "ledger", AppKey: "app-key", Secrets: []string{appSecret, "older"}, Content: qlink.ContentAuto,
 		Defaults: bill.Defaults{PayType: "ONLINE", PayChannel: "QRIS", Country: "ID", Currency: "IDR"},
 	}
 	e := &engine{bills: map[string]bill.Bill{billID: waitingBill()}}
 	api := handlers.API{
-		Payments: e, Scope: payment.Scope{Account: account, Shop: "default"}, Accounts: []*payment.Account{account}, Page: renderer,
+		Payments: e, Scope: payment.Scope{Account: account, Shop: "default"}, Accounts: []*payment.Account{account}, Page: pages(t),
 		PublicURL: "https://shop.example", APISecrets: []string{apiSecret, "former-secret"},
 		Logger: zap.New(core), Now: func() time.Time { return noon },
 	}
@@ -175,11 +172,28 @@ func newSite(t *testing.T, changes ...func(*handlers.API)) *site {
 	return &site{Handler: h, engine: e, logs: logs}
 }
 
+// drawn is one renderer for all tests: it keeps nothing of what it draws.
+var drawn = sync.OnceValues(func() (*page.Renderer, error) { return page.New(page.Config{}) })
+
+func pages(t *testing.T) *page.Renderer {
+	t.Helper()
+	renderer, err := drawn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return renderer
+}
+
+// withoutNonce hides what differs between two drawings of one page.
+func withoutNonce(answer string) string {
+	return regexp.MustCompile(`nonce(-|=")[A-Z2-7]{26}`).ReplaceAllString(answer, "nonce")
+}
+
 func waitingBill() bill.Bill {
 	return bill.Bill{
 		ID: billID, Account: "default", Shop: "default", OrderCode: "O1", Attempt: 1, Status: bill.Wait,
 		Amount: "15000", Currency: "IDR", Country: "ID", PayType: "ONLINE", PayChannel: "QRIS", BillCode: "B1",
-		Action: bill.NewAction(qrPayload), CreatedAt: noon, UpdatedAt: noon, ExpiresAt: noon.Add(time.Hour), Version: 3,
+		Action: bill.NewAction(qrPayload), Apply: bill.Applying{Accepted: true, StartedAt: noon}, CreatedAt: noon, UpdatedAt: noon, ExpiresAt: noon.Add(time.Hour), Version: 3,
 	}
 }
 

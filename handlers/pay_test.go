@@ -9,7 +9,6 @@ import (
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/handlers"
-	"github.com/caddy-qlink/caddy-qlink/page"
 	"github.com/caddy-qlink/caddy-qlink/payment"
 )
 
@@ -21,7 +20,7 @@ func TestThePaymentPageIsServedUnderItsPolicy(t *testing.T) {
 	wantHeader(t, w.Header(), "Cache-Control", "no-store")
 	wantHeader(t, w.Header(), "Referrer-Policy", "same-origin")
 	wantContains(t, w.Header().Get("Content-Security-Policy"), "default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'")
-	wantContains(t, w.Body.String(), "15,000", "O1", "<svg", "../bills/"+billID+"/cancel", "../bills/"+billID+"/refresh", "To shop.example", `href="/"`)
+	wantContains(t, w.Body.String(), "15,000", "O1", "<svg", "../bills/"+billID+"/cancel", "../bills/"+billID+"/refresh", "To <bdi>shop.example</bdi>", `href="/"`)
 }
 
 func TestTheWayBackIsTheOrdersOrTheConfiguredOne(t *testing.T) {
@@ -56,7 +55,7 @@ func TestTheQRCodeIsServedAsAPicture(t *testing.T) {
 	if _, err := png.Decode(bytes.NewReader(picture.Body.Bytes())); err != nil {
 		t.Error(err)
 	}
-	wantContains(t, s.do(get(billPath+"/qr.svg?download")).Body.String(), ">shop.example<", "15,000", "Order O1", "Pay before 22 November 2026, 13:00 UTC")
+	wantContains(t, s.do(get(billPath+"/qr.svg?download")).Body.String(), ">shop.example<", "15,000", "Order O1", "Pay before 2026-11-22 13:00 UTC")
 }
 
 func TestWhatIsNotAQRCodeIsNotFound(t *testing.T) {
@@ -102,11 +101,7 @@ func TestAHandlerIsNotBuiltFromHalfASetup(t *testing.T) {
 		"an origin without any":    func(a *handlers.API) { a.AllowedOrigins = []string{"*"} },
 		"an origin that is no URL": func(a *handlers.API) { a.AllowedOrigins = []string{"https://%zz"} },
 	} {
-		renderer, err := page.New()
-		if err != nil {
-			t.Fatal(err)
-		}
-		api := handlers.API{Payments: &engine{}, Scope: payment.Scope{Account: &payment.Account{}}, Page: renderer}
+		api := handlers.API{Payments: &engine{}, Scope: payment.Scope{Account: &payment.Account{}}, Page: pages(t)}
 		if _, err := handlers.New(api); err != nil {
 			t.Fatal(err)
 		}

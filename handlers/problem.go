@@ -126,7 +126,7 @@ func (h *Handler) failBuyer(w http.ResponseWriter, r *http.Request, err error, n
 		return
 	}
 	p := h.begin(w, r, err)
-	failure := content.Failure{Status: p.Status, Title: p.Title, Detail: p.Detail, NotCharged: notCharged}
+	failure := content.Failure{Reader: reader(r), Code: p.Code, Title: p.Title, Detail: p.Detail, NotCharged: notCharged}
 	b := billOf(err)
 	if b == nil {
 		b = &bill.Bill{}

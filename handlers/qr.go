@@ -36,7 +36,7 @@ func (h *Handler) qr(w http.ResponseWriter, r *http.Request, id string, draw dra
 	var caption *content.Caption
 	if r.URL.Query().Has("download") {
 		caption = &content.Caption{
-			Merchant: h.merchant(r), Amount: b.Amount, Currency: b.Currency, OrderCode: b.OrderCode, PayBefore: b.ExpiresAt,
+			Reader: reader(r), Merchant: h.merchant(r), Amount: b.Amount, Currency: b.Currency, OrderCode: b.OrderCode, PayBefore: b.ExpiresAt,
 		}
 		w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="qr-%s.%s"`, id, extension))
 	}

@@ -81,7 +81,7 @@ func TestAMalformedIdIsAnsweredLikeAnUnknownOneInEveryRespect(t *testing.T) {
 			r.Header.Set("Access-Control-Request-Method", "POST")
 		}
 		w := s.do(r)
-		return fmt.Sprint(w.Code, w.Header(), w.Body)
+		return withoutNonce(fmt.Sprint(w.Code, w.Header(), w.Body))
 	}
 	for _, path := range []string{"/qlink/bills/ID", "/qlink/bills/ID?wait=abc", "/qlink/bills/ID/cancel", "/qlink/bills/ID/refresh", "/qlink/bills/ID/qr.svg", "/qlink/pay/ID"} {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "OPTIONS"} {
@@ -121,7 +121,7 @@ func TestHeadAnswersLikeGetWithoutABody(t *testing.T) {
 	s := newSite(t)
 	for _, path := range []string{billPath, "/qlink/pay/" + billID, billPath + "/qr.svg", billPath + "/qr.png?download", "/qlink/bills/x"} {
 		whole, head := s.do(get(path)), s.do(httptest.NewRequest(http.MethodHead, path, nil))
-		if head.Body.Len() != 0 || head.Code != whole.Code || fmt.Sprint(head.Header()) != fmt.Sprint(whole.Header()) {
+		if head.Body.Len() != 0 || head.Code != whole.Code || withoutNonce(fmt.Sprint(head.Header())) != withoutNonce(fmt.Sprint(whole.Header())) {
 			t.Errorf("%s: %d %v", path, head.Code, head.Header())
 		}
 	}

@@ -12,15 +12,23 @@ import (
 
 // actionView is how the buyer pays: at most one of its fields is set.
 type actionView struct {
-	QR   template.HTML
+	QR   *picture
 	Link *link
 	Code *grouped
 }
 
+// picture is a QR code for the page, and the size of the one with a caption
+// that a phone shows in its place.
+type picture struct {
+	SVG           template.HTML
+	Width, Height int // pixels
+}
+
 // link is a button that leads to where the buyer pays.
 type link struct {
-	URL   template.URL
-	Label string
+	URL    template.URL
+	Host   string // "": an app
+	Detail string
 }
 
 // grouped is a code to be typed, in groups that are easier to read. The groups
@@ -32,21 +40,22 @@ type grouped struct {
 
 // action decides anew what the gateway's value is: what becomes a link has to
 // be safe now, whatever was thought of it when it was stored.
-func (r *Renderer) action(b bill.Bill) actionView {
+func (r *Renderer) action(b bill.Bill, v *voice, caption []string) actionView {
 	value := b.Action.Value
 	switch bill.NewAction(value).Kind {
 	case bill.ActionNone:
 		return actionView{}
 	case bill.ActionQR:
 		if c, err := r.codes.get(value); err == nil {
-			return actionView{QR: c.inline()}
+			width, height := c.captionedSize(len(caption))
+			return actionView{QR: &picture{c.inline(v.say("qr.label")), width, height}}
 		}
 	case bill.ActionURL:
 		if u, err := url.Parse(value); err == nil && mayLink(u, b.LiveMode) {
-			return actionView{Link: &link{URL: template.URL(value), Label: "Continue to " + u.Host}} //nolint:gosec // an http(s) address, checked above
+			return actionView{Link: &link{template.URL(value), u.Host, v.say("link.detail")}} //nolint:gosec // an http(s) address, checked above
 		}
 	case bill.ActionDeepLink:
-		return actionView{Link: &link{URL: template.URL(value), Label: "Open the app to pay"}} //nolint:gosec // bill.NewAction rules out the schemes that run scripts
+		return actionView{Link: &link{URL: template.URL(value), Detail: v.say("deeplink.detail")}} //nolint:gosec // bill.NewAction rules out the schemes that run scripts
 	case bill.ActionCode:
 	}
 	return actionView{Code: &grouped{Value: value, Groups: groups(value)}}
@@ -75,8 +84,8 @@ func groups(value string) []string {
 }
 
 // inline is the code for the page, with its quiet zone.
-func (c *code) inline() template.HTML {
-	return template.HTML(fmt.Sprintf( //nolint:gosec // numbers, and a path made of numbers
-		`<svg viewBox="0 0 %[1]d %[1]d" role="img" aria-label="QR code to pay with" shape-rendering="crispEdges"><path transform="translate(%[2]d %[2]d)" d="%[3]s"/></svg>`,
-		c.size+2*quietZone, quietZone, c.path))
+func (c *code) inline(label string) template.HTML {
+	return template.HTML(fmt.Sprintf( //nolint:gosec // numbers, a path made of numbers, and an escaped label
+		`<svg viewBox="0 0 %[1]d %[1]d" role="img" aria-label="%[4]s" shape-rendering="crispEdges"><path transform="translate(%[2]d %[2]d)" d="%[3]s"/></svg>`,
+		c.size+2*quietZone, quietZone, c.path, template.HTMLEscapeString(label)))
 }

@@ -28,8 +28,9 @@ const (
 var blackAndWhite = color.Palette{color.White, color.Black}
 
 // QRPNG draws a payload as a QR code, eight pixels a module: bare, or with its
-// quiet zone and a caption below. Characters that the caption's font lacks
-// (it has Latin, Greek and Cyrillic ones) are drawn as a question mark.
+// quiet zone and a caption below. The caption's font has Latin, Greek and
+// Cyrillic letters: a language whose words it cannot write is written in
+// English, and other characters are drawn as a question mark.
 func (r *Renderer) QRPNG(payload string, caption *content.Caption) ([]byte, error) {
 	c, err := r.codes.get(payload)
 	if err != nil {
@@ -38,7 +39,11 @@ func (r *Renderer) QRPNG(payload string, caption *content.Caption) ([]byte, erro
 	if caption == nil {
 		return encodePNG(c.bitmap())
 	}
-	drawn, err := c.captioned(captionLines(*caption))
+	lines, err := r.drawableLines(*caption)
+	if err != nil {
+		return nil, err
+	}
+	drawn, err := c.captioned(lines)
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +72,26 @@ func (c *code) bitmap() *image.Paletted {
 	return img
 }
 
+// drawableLines is the caption in the reader's language, or in English where
+// the font lacks a letter of the language's own words.
+func (r *Renderer) drawableLines(caption content.Caption) ([]string, error) {
+	typeface, err := captionFont()
+	if err != nil {
+		return nil, err
+	}
+	v := r.voices.of(caption.Reader)
+	if words := v.say("order") + v.say("pay_before"); drawable(typeface, words) != strings.ReplaceAll(words, slot, "?") {
+		v = r.voices.all[0]
+	}
+	return captionLines(v, caption), nil
+}
+
+// captionedSize is the size of the picture with so many lines, in pixels.
+func (c *code) captionedSize(lines int) (width, height int) {
+	side := (c.size + 2*quietZone) * modulePixels
+	return side, side + captionLine*lines
+}
+
 // captioned draws c with its quiet zone and lines of text below.
 func (c *code) captioned(lines []string) (image.Image, error) {
 	typeface, err := captionFont()
@@ -74,8 +99,8 @@ func (c *code) captioned(lines []string) (image.Image, error) {
 		return nil, err
 	}
 	const margin = quietZone * modulePixels
-	side := c.size*modulePixels + 2*margin
-	img := image.NewGray(image.Rect(0, 0, side, side+captionLine*len(lines)))
+	side, height := c.captionedSize(len(lines))
+	img := image.NewGray(image.Rect(0, 0, side, height))
 	draw.Draw(img, img.Bounds(), image.White, image.Point{}, draw.Src)
 	draw.Draw(img, image.Rect(margin, margin, side-margin, side-margin), c.bitmap(), image.Point{}, draw.Src)
 	for i, line := range lines {

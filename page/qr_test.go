@@ -169,7 +169,7 @@ func TestTheSVGScansToItsPayload(t *testing.T) {
 	if got := scan(t, rasterize(t, string(captioned)), false); got != payload {
 		t.Errorf("captioned: %q", got)
 	}
-	wantContains(t, string(captioned), "Kopi &amp; Roti – 咖啡", "IDR\u00a015,000", "Order O1&lt;2&gt;", "Pay before 22 November 2026, 13:00 UTC")
+	wantContains(t, string(captioned), "Kopi &amp; Roti – 咖啡", "IDR\u00a015,000", "Order O1&lt;2&gt;", "Pay before 2026-11-22 13:00 UTC")
 	decoder := xml.NewDecoder(bytes.NewReader(captioned))
 	for {
 		if _, err := decoder.Token(); errors.Is(err, io.EOF) {

@@ -20,7 +20,7 @@ func (r *Renderer) QRSVG(payload string, caption *content.Caption) ([]byte, erro
 	if caption == nil {
 		return c.svg(0, nil), nil
 	}
-	return c.svg(quietZone, captionLines(*caption)), nil
+	return c.svg(quietZone, captionLines(r.voices.of(caption.Reader), *caption)), nil
 }
 
 // svg draws c with a margin and lines of text below, in units of one module.
@@ -54,14 +54,14 @@ func escapeXML(text string) string {
 }
 
 // captionLines says who is paid, how much, for what and until when.
-func captionLines(c content.Caption) []string {
+func captionLines(v *voice, c content.Caption) []string {
 	var lines []string
 	if c.Merchant != "" {
 		lines = append(lines, c.Merchant)
 	}
-	lines = append(lines, money(c.Amount, c.Currency), "Order "+c.OrderCode)
+	lines = append(lines, v.money(c.Amount, c.Currency), v.phrase("order", c.OrderCode).line())
 	if !c.PayBefore.IsZero() {
-		lines = append(lines, "Pay before "+moment(c.PayBefore))
+		lines = append(lines, v.phrase("pay_before", moment(c.PayBefore)).line())
 	}
 	return lines
 }

@@ -9,20 +9,44 @@ import (
 	"github.com/caddy-qlink/caddy-qlink/bill"
 )
 
+// Reader is who reads a page, as far as it decides the language.
+type Reader struct {
+	Language string // asked for by the address (?lang=); "": not
+	Accept   string // the header Accept-Language
+}
+
 // Payment is the page of one bill.
 type Payment struct {
+	Reader
+
 	Bill      bill.Bill
 	Details   bill.Details
 	Merchant  string        // who is paid, as the buyer knows it; may be ""
 	ReturnURL string        // of the shop: an http(s) address or a path
-	Refresh   time.Duration // after which the page asks again while the bill is open
+	Refresh   time.Duration // after which a page without scripts asks again while the bill is open
+	Now       time.Time
+
+	Ways     []Way  // to pay, of a bill in CHOOSE; none: they are not known now
+	Newer    string // id of the order's newest attempt; "": it is this bill
+	PaidBill string // id of the attempt that paid the order; "": none has
+	Told     bool   // the shop has taken every notification about this bill
+	MayRetry bool   // the buyer may start a new attempt
+}
+
+// Way is a way to pay that a buyer may choose.
+type Way struct {
+	PayType    string
+	PayChannel string
+	Name       string // for people; never ""
 }
 
 // Failure is a page about something that did not work.
 type Failure struct {
-	Status     int    // of HTTP
-	Title      string // a few words
-	Detail     string // a sentence or two
+	Reader
+
+	Code       string // of the problem: its texts are found by it
+	Title      string // a few words, in English, where there are no texts
+	Detail     string // a sentence or two, likewise
 	NotCharged bool   // it is certain that this attempt has cost the buyer nothing
 	PayURL     string // page of the bill in question; ""
 	ReturnURL  string
@@ -31,6 +55,8 @@ type Failure struct {
 
 // Caption is what stands below a QR code that leaves the page.
 type Caption struct {
+	Reader
+
 	Merchant  string
 	Amount    bill.Amount
 	Currency  bill.Currency
