@@ -200,11 +200,15 @@ func (v *voices) of(r content.Reader) *voice {
 		}
 	}
 	accepted, _, err := language.ParseAcceptLanguage(r.Accept[:min(len(r.Accept), maxAcceptLanguage)])
-	if err != nil || len(accepted) == 0 {
+	if err != nil {
 		return v.all[0]
 	}
-	_, i, _ := v.matcher.Match(accepted...)
-	return v.all[i]
+	for _, tag := range accepted { // one by one: "zh-HK, zh" wants the traditional script, whatever fits zh alone better
+		if _, i, confidence := v.matcher.Match(tag); confidence > language.No {
+			return v.all[i]
+		}
+	}
+	return v.all[0]
 }
 
 // say returns a text without a value.

@@ -66,8 +66,8 @@ func contrast(a, b colour) float64 {
 // lightened mixes c with white until it can be read on the ground.
 func (c colour) lightened(ground colour) colour {
 	for contrast(c, ground) < leastContrast && c != white {
-		for i := range c {
-			c[i] += (255 - c[i] + 7) / 8
+		for i, channel := range c {
+			c[i] = uint8(255 - (255-int(channel))*7/8) //nolint:gosec // from 0 to 255
 		}
 	}
 	return c

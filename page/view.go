@@ -1,7 +1,6 @@
 package page
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -109,10 +108,7 @@ func (r *Renderer) setAction(v *paymentView) {
 		v.Payee = strings.Join(filled(read.MerchantName, read.MerchantCity), ", ")
 	}
 	if other, is := b.OtherAmount(); is {
-		v.Other = string(other)
-	}
-	if errors.Is(err, bill.ErrEMVCo) && !errors.Is(err, bill.ErrEMVCoChecksum) {
-		v.Payee = ""
+		v.Other = v.voice.money(other, b.Currency)
 	}
 }
 
