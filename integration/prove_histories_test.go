@@ -4,29 +4,102 @@ import (
 	"flag"
 	"fmt"
 	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/store/memory"
 	"github.com/caddy-qlink/caddy-qlink/store/storetest"
 )
 
-var proveHistories = flag.Int("prove.histories", 25, "concurrent histories of one bill, over each store")
+var proveHistories = flag.Int("prove.histories", 25, "concurrent histories of one bill and of one order, each over each store")
 
-// story 4, story 7: whoever works on one bill at the same time, what they are
-// told could have been told to one after the other.
-func TestProveConcurrentHistoriesOfOneBill(t *testing.T) {
-	stores := map[string]bill.Store{"memory": memory.New(), "badger": openBadger(t)}
-	for name, store := range stores {
+// historyCheck is how long the check of one history may take.
+const historyCheck = time.Minute
+
+// eachStore runs a part of a trial over a store of each kind.
+func eachStore(t *testing.T, part func(t *testing.T, store bill.Store)) (stores int) {
+	kinds := map[string]bill.Store{"memory": memory.New(), "badger": openBadger(t)}
+	for name, store := range kinds {
 		t.Run(name, func(t *testing.T) {
-			storetest.Histories(t, store, *proveHistories, *proveSeed)
+			part(t, store)
 			if err := store.Close(); err != nil {
 				t.Error(err)
 			}
 		})
 	}
+	return len(kinds)
+}
+
+// story 4, story 7: whoever works on one bill at the same time, what they are
+// told could have been told to one after the other.
+func TestProveConcurrentHistoriesOfOneBill(t *testing.T) {
+	stores := eachStore(t, func(t *testing.T, store bill.Store) { storetest.Histories(t, store, *proveHistories, *proveSeed) })
 	if t.Failed() {
 		return
 	}
-	prove(t, "concurrent histories of one bill, over every store", fmt.Sprintf("%d histories over each of %d stores", *proveHistories, len(stores)),
+	prove(t, "concurrent histories of one bill (porcupine), over every store", fmt.Sprintf("%d histories over each of %d stores", *proveHistories, stores),
 		"all linearizable")
+}
+
+// story 4, story 7, story 9, story 12: whoever works with one engine on one
+// order at the same time, what they are told, and what the gateway saw, could
+// have come about one after the other, as the contract allows it; and the
+// gateway never has two payments of the order that can be paid.
+func TestProveConcurrentHistoriesOfOneOrder(t *testing.T) {
+	seen := make(tally)
+	stores := eachStore(t, func(t *testing.T, store bill.Store) {
+		for round := range *proveHistories {
+			name := fmt.Sprintf("history-%d-%d", *proveSeed, round)
+			e := newEncounter(store, name, *proveSeed+uint64(round))
+			bills, err := e.run(t.Context(), *proveSeed+uint64(round))
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if wrong := e.judge(bills); wrong != "" {
+				t.Fatalf("%s: %s:\n%s", name, wrong, e.history)
+			}
+			e.sum(seen, bills)
+		}
+	})
+	if t.Failed() {
+		return
+	}
+	for what, n := range seen {
+		if n == 0 {
+			t.Errorf("no history saw any %s", what)
+		}
+	}
+	prove(t, "concurrent histories of one order (porcupine), one engine over every store",
+		fmt.Sprintf("%d histories over each of %d stores, %s", *proveHistories, stores, seen.String("payments booked", "attempts replaced", "orders paid", "late payments")),
+		"all as the model of the contract allows; never two payments of an order that can be paid")
+}
+
+// judge returns what is wrong with a round; "" if nothing is.
+func (e *encounter) judge(bills []bill.Bill) string {
+	if e.history.wrong != "" {
+		return e.history.wrong
+	}
+	if got := porcupine.CheckOperationsTimeout(affairs, e.history.facts, historyCheck); got != porcupine.Ok {
+		return fmt.Sprintf("not what the contract allows (%s)", got)
+	}
+	return e.bank.verdict(bills)
+}
+
+// sum counts what a round saw.
+func (e *encounter) sum(seen tally, bills []bill.Bill) {
+	for _, b := range bills {
+		switch {
+		case b.LatePayment:
+			seen.count("late payments")
+		case b.Status == bill.Success:
+			seen.count("orders paid")
+		case b.Cancel.Reason == bill.CancelReplaced:
+			seen.count("attempts replaced")
+		}
+	}
+	for range e.bank.payments {
+		seen.count("payments booked")
+	}
 }

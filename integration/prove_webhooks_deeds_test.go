@@ -267,7 +267,7 @@ func (o *ordeal) lie(what int) {
 	}
 	status := []string{"WAIT", "FAIL", "CANCEL", "EXPIRED", "SUCCESS"}[what/4%5]
 	o.with(func() {
-		d := o.bank.find(id)
+		d := o.bank.payments.find(id)
 		o.beliefs[id].lied = o.beliefs[id].lied || d == nil || !slices.Contains(d.had, status)
 	})
 	o.send(qlink.Notification{TradeUUID: id, OrderCode: "O1", Status: qlink.ParseStatus(status)})

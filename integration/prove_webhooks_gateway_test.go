@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
@@ -22,6 +23,11 @@ const (
 	applyUnreachable // the connection was never made
 	applyHidesAction // taken, without saying how to pay
 )
+
+// books reports whether a payment is written down, whatever is answered.
+func (how applyFault) books() bool {
+	return slices.Contains([]applyFault{applyTakes, applyHidesAction, applyLosesAnswer, applyBooksLate}, how)
+}
 
 // … /getPayStatus …
 type queryFault int
@@ -64,7 +70,7 @@ const breakerTrips = 5
 // sets. It tells the model what it answers.
 type bank struct {
 	o        *ordeal
-	payments []*deposit // oldest first
+	payments ledger
 	apply    applyFault
 	query    queryFault
 	cancel   cancelFault
@@ -73,7 +79,20 @@ type bank struct {
 	unanswered int // calls in a row
 }
 
-// deposit is a payment in the bank's ledger.
+// ledger is what a bank has booked, oldest first.
+type ledger []*deposit
+
+// find returns a payment, whether it can be seen yet or not.
+func (l ledger) find(id string) *deposit {
+	for _, d := range l {
+		if d.id == id {
+			return d
+		}
+	}
+	return nil
+}
+
+// deposit is a payment in a bank's ledger.
 type deposit struct {
 	id, order, amount, currency string
 	status                      string
@@ -81,6 +100,12 @@ type deposit struct {
 	visible                     time.Time
 	ends                        time.Time // when a pending cancel is done
 	paidAt                      time.Time
+}
+
+func newDeposit(r qlink.ApplyRequest, now time.Time) *deposit {
+	d := &deposit{id: r.TradeUUID, order: r.OrderCode, amount: r.Amount, currency: r.Currency}
+	d.become("WAIT", now)
+	return d
 }
 
 func (d *deposit) become(status string, now time.Time) {
@@ -94,19 +119,9 @@ func (d *deposit) become(status string, now time.Time) {
 // payable is the state in which somebody with the QR code can pay.
 func (d *deposit) payable() bool { return d.status == "WAIT" }
 
-// find returns a payment, whether it can be seen yet or not.
-func (g *bank) find(id string) *deposit {
-	for _, d := range g.payments {
-		if d.id == id {
-			return d
-		}
-	}
-	return nil
-}
-
 // see returns a payment that can be seen, its pending cancel done if it is time.
 func (g *bank) see(id string) *deposit {
-	d, now := g.find(id), g.o.now()
+	d, now := g.payments.find(id), g.o.now()
 	if d == nil || now.Before(d.visible) {
 		return nil
 	}
@@ -156,6 +171,12 @@ func (g *bank) Apply(_ context.Context, r qlink.ApplyRequest) (qlink.ApplyAnswer
 	g.interrupt()
 	b.applied(how, g.o.now())
 	g.answered(how == applyTakes || how == applyRefuses || how == applyHidesAction)
+	return d.applied(how)
+}
+
+// applied is what the caller of /apply gets. Only a booked payment is answered
+// as taken.
+func (d *deposit) applied(how applyFault) (qlink.ApplyAnswer, error) {
 	switch how {
 	case applyTakes, applyHidesAction:
 		answer := qlink.ApplyAnswer{TradeUUID: d.id, BillCode: billCode(d.id), OrderCode: d.order, PaymentRequestID: "R-" + d.id, Currency: d.currency}
@@ -174,13 +195,12 @@ func (g *bank) Apply(_ context.Context, r qlink.ApplyRequest) (qlink.ApplyAnswer
 
 // book writes a payment down, unless it is there.
 func (g *bank) book(r qlink.ApplyRequest, how applyFault, now time.Time) *deposit {
-	d := g.find(r.TradeUUID)
+	d := g.payments.find(r.TradeUUID)
 	switch {
 	case d != nil && how != applyUnreachable && how != applyTimesOut:
 		d.visible = time.Time{}
-	case d == nil && (how == applyTakes || how == applyHidesAction || how == applyLosesAnswer || how == applyBooksLate):
-		d = &deposit{id: r.TradeUUID, order: r.OrderCode, amount: r.Amount, currency: r.Currency}
-		d.become("WAIT", now)
+	case d == nil && how.books():
+		d = newDeposit(r, now)
 		if how == applyBooksLate {
 			d.visible = now.Add(bookedLate)
 		}
@@ -200,7 +220,7 @@ func (g *bank) mayBook(b *belief) {
 		if other == b {
 			return // the later ones answer for themselves
 		}
-		d := g.find(other.id)
+		d := g.payments.find(other.id)
 		other.pass(g.o.now())
 		switch {
 		case b.applies > 0:

@@ -290,7 +290,7 @@ func (o *ordeal) heal() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, id := range o.ids {
-		o.atLast(o.bills[id], o.beliefs[id], o.bank.find(id))
+		o.atLast(o.bills[id], o.beliefs[id], o.bank.payments.find(id))
 	}
 	for order, id := range o.newest {
 		if o.shop.last[order] != id {

@@ -263,3 +263,44 @@ func TestAPaidOrderAtAnotherAmountIsRefused(t *testing.T) {
 		}
 	})
 }
+
+// overtaken is a store in which something happens once, just after an order
+// was read.
+type overtaken struct {
+	bill.Store
+
+	by func()
+}
+
+func (o *overtaken) Order(ctx context.Context, key bill.OrderKey) (bill.OrderRecord, error) {
+	record, err := o.Store.Order(ctx, key)
+	if by := o.by; by != nil {
+		o.by = nil
+		by()
+	}
+	return record, err
+}
+
+func TestTwoAttemptsPaidAtOnceAreBothTakenAndOneIsToBeGivenBack(t *testing.T) {
+	at(t, func(t *testing.T, c *counter) {
+		first := c.mustCreate(order("15000"), payment.OutcomeNew)
+		if err := c.notify(first, "FAIL"); err != nil {
+			t.Fatal(err)
+		}
+		second := c.mustCreate(order("15000"), payment.OutcomeNew)
+		c.store = &overtaken{Store: c.store, by: func() {
+			if err := c.notify(second, "SUCCESS"); err != nil {
+				t.Error(err)
+			}
+		}}
+		if err := c.notify(first, "SUCCESS"); err != nil {
+			t.Fatal(err)
+		}
+		if b := c.wantStatus(second.ID, bill.Success); b.RefundDue {
+			t.Error("a refund is due of the payment that came first")
+		}
+		if b := c.wantStatus(first.ID, bill.Success); !b.RefundDue {
+			t.Error("paid twice, and no refund is due")
+		}
+	})
+}
