@@ -2,6 +2,7 @@ package payment_test
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -107,11 +108,11 @@ func TestAnOrdersOwnTypeLeavesTheOthersOut(t *testing.T) {
 
 // story 4: two tabs both pay.
 func TestSixtyFourChoicesAreOnePayment(t *testing.T) {
-	atWith(t, offering, func(t *testing.T, c *counter) {
+	atWith(t, listing, func(t *testing.T, c *counter) {
 		b := c.mustCreate(unchosen("15000"), payment.OutcomeNew)
-		hold := make(chan struct{})
-		c.gateway.set(func() { c.gateway.applying = hold })
-		ways := []bill.Way{{PayType: "ONLINE", PayChannel: "QRIS"}, {PayType: "BANK", PayChannel: "VA"}}
+		list, hold := make(chan struct{}), make(chan struct{})
+		c.gateway.set(func() { c.gateway.methods, c.gateway.listing, c.gateway.applying = listed, list, hold })
+		ways := []bill.Way{{PayType: "ONLINE", PayChannel: "QRIS"}, {PayType: "SCAN", PayChannel: "DANA"}}
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		taken, late := make(map[string]int), make(map[string]int) // by channel that was chosen
@@ -130,7 +131,9 @@ func TestSixtyFourChoicesAreOnePayment(t *testing.T) {
 				}
 			})
 		}
-		synctest.Wait() // all are in, one of them at the gateway
+		synctest.Wait() // all have seen that there is a choice
+		close(list)
+		synctest.Wait() // one of them is at the gateway
 		close(hold)
 		wg.Wait()
 		channel := c.bill(b.ID).PayChannel
@@ -186,12 +189,19 @@ func TestAnOrderThatNamesItsChannelEndsTheChoiceAndIsAppliedForAtOnce(t *testing
 func TestAChoiceThatNobodyMadeInTimeEndsHereAlsoWhileTheGatewayIsAway(t *testing.T) {
 	reconciledWith(t, offering, func(t *testing.T, c *counter) {
 		b := c.mustCreate(unchosen("15000"), payment.OutcomeNew)
-		c.gateway.set(func() { c.gateway.queryErr = failed(qlink.KindNotSent) })
+		c.gateway.set(func() { c.gateway.queryErr, c.gateway.cancelErr = failed(qlink.KindNotSent), failed(qlink.KindNotSent) })
+		for i := range 10 { // whose questions nobody answers
+			if _, err := c.createOf("", fmt.Sprint("other-", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		pass(24*time.Hour + 2*time.Second)
 		if ended := c.wantStatus(b.ID, bill.Expired); ended.SettledBy != bill.ByExpiry || !ended.Due.IsZero() {
 			t.Errorf("%+v", ended)
 		}
-		c.silent()
+		if c.gateway.count("query "+b.ID) != 0 || c.gateway.count("cancel "+b.ID) != 0 {
+			t.Error("the gateway was told of it")
+		}
 	})
 }
 
