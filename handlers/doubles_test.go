@@ -46,6 +46,10 @@ type engine struct {
 	cancelled bill.Bill
 	cancelErr error
 	refreshed bill.Bill
+	chosen    bill.Bill
+	chooseErr error
+	retried   payment.Created
+	retryErr  error
 	order     payment.Order
 	orderErr  error
 	settleErr error
@@ -55,6 +59,8 @@ type engine struct {
 	gotOrder    bill.Order
 	gotHandOver payment.HandOver
 	gotReason   bill.CancelReason
+	gotWay      [2]string
+	gotWithin   time.Duration
 	gotCode     string
 	gotNotice   qlink.Notification
 	gotAccounts []*payment.Account
@@ -118,6 +124,18 @@ func (e *engine) Cancel(_ context.Context, _ payment.Scope, id string, reason bi
 func (e *engine) Refresh(context.Context, payment.Scope, string) (bill.Bill, error) {
 	e.record("refresh")
 	return e.refreshed, e.billErr
+}
+
+func (e *engine) Choose(_ context.Context, _ payment.Scope, _, payType, payChannel string) (bill.Bill, error) {
+	e.record("choose")
+	e.gotWay = [2]string{payType, payChannel}
+	return e.chosen, e.chooseErr
+}
+
+func (e *engine) Retry(_ context.Context, _ payment.Scope, _ string, within time.Duration, h payment.HandOver) (payment.Created, error) {
+	e.record("retry")
+	e.gotWithin, e.gotHandOver = within, h
+	return e.retried, e.retryErr
 }
 
 func (e *engine) Order(_ context.Context, _ payment.Scope, code string) (payment.Order, error) {
