@@ -1,6 +1,7 @@
 package payment_test
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -248,6 +249,34 @@ func TestWhatTheShopTookBackOrChangedIsNotTriedAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// interrupted is a store whose first reading of details is preceded by somebody
+// else's deed.
+type interrupted struct {
+	bill.Store
+	once sync.Once
+	deed func()
+}
+
+func (s *interrupted) Details(ctx context.Context, id string) (bill.Details, error) {
+	s.once.Do(s.deed)
+	return s.Store.Details(ctx, id)
+}
+
+func TestAShopThatTakesTheOrderBackWhileTheBuyerTriesAgainIsFirst(t *testing.T) {
+	at(t, func(t *testing.T, c *counter) {
+		b := c.failedBill(order("15000"))
+		c.store = &interrupted{Store: c.store, deed: func() {
+			if _, err := c.engine.CancelOrder(t.Context(), c.scope, "O1"); err != nil {
+				t.Error(err)
+			}
+		}}
+		c.wantRefused(b.ID, payment.CodeRetryNotAllowed, b.ID)
+		if n := c.gateway.count("apply"); n != 1 {
+			t.Errorf("%d /apply", n)
+		}
+	})
 }
 
 func TestAnOpenOrderThatTheShopTookBackIsNotTriedAgainUntilItIsHandedOverAnew(t *testing.T) {
