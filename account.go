@@ -57,6 +57,11 @@ type Account struct {
 	Country    string `json:"country,omitempty"`
 	Currency   string `json:"currency,omitempty"`
 
+	// Offer lets the buyer choose how to pay wherever an order names no channel,
+	// whatever pay_channel says, and also where only one way is offered; {} offers
+	// what the gateway lists. Default: nothing is to be chosen.
+	Offer *Offer `json:"offer,omitempty"`
+
 	// TimeZone is the IANA zone of the gateway's times. Default: Asia/Shanghai.
 	TimeZone string `json:"time_zone,omitempty"`
 
@@ -114,13 +119,12 @@ type Account struct {
 	// TransportRaw is Caddy's own HTTP transport, for TLS, a proxy and the like.
 	// Default: a plain one.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
-
-	laterOfAccount
 }
 
 // Expiry is one rule of expire_after.
 type Expiry struct {
-	// After is counted from the bill's creation; 0 is never.
+	// After is counted from the bill's creation, but from the choice for a
+	// channel that the buyer chose; 0 is never.
 	After string `json:"after"`
 	// Channels are the pay channels it is for. Default: all that no other rule
 	// names.
@@ -240,13 +244,12 @@ func (a *Account) terms(r resolver) (terms, error) {
 	t := terms{expireAfter: defaultExpireAfter, statusBatch: defaultStatusBatch, expireChannel: make(map[string]time.Duration)}
 	t.client.Timeout = defaultTimeout
 	t.client.Content = qlink.ContentString
-	err := a.laterOfAccount.check()
-	if err == nil {
-		t.client.Location, err = time.LoadLocation("Asia/Shanghai")
-	}
+	var err error
+	t.client.Location, err = time.LoadLocation("Asia/Shanghai")
 	for _, step := range []func() error{
 		func() error { return resolve(r, accountOptions, a, &t) },
 		func() error { return a.resolveSecrets(r, &t) },
+		func() error { return a.resolveOffer(r, &t) },
 		func() error { return a.resolveExpiry(r, &t) },
 		func() error { return a.resolveParams(r, &t) },
 		func() error { return a.resolveHeader(r, &t) },
@@ -340,6 +343,8 @@ func (t *terms) complete() error {
 		return errors.New("service_provider is missing: edition global needs one")
 	case t.client.Edition != qlink.EditionGlobal && t.client.ServiceProvider != "":
 		return errors.New("service_provider: is for edition global only")
+	case t.client.Edition == qlink.EditionGlobal && t.defaults.Choice && len(t.defaults.Offer) == 0 && t.defaults.PayType == "":
+		return errors.New("offer: edition global lists no types: pay_type is missing, or the ways to offer")
 	}
 	t.client.Endpoint = cmp.Or(t.endpoint, documentedEndpoint(t.client.Edition, t.environment))
 	if t.mode == "" {

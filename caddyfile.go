@@ -73,7 +73,7 @@ func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 //			pay_channel <code>
 //			country     <ISO 3166-1 alpha-2>
 //			currency    <ISO 4217>
-//			offer       [<pay_type>/<pay_channel>...]  # not yet
+//			offer       [<pay_type>/<pay_channel>...]  # the buyer chooses (wins over pay_channel); none named: what the gateway lists
 //
 //			# how the gateway speaks
 //			time_zone         <IANA name>          # default Asia/Shanghai
@@ -120,9 +120,6 @@ func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 //
 //		retention <duration>                       # after a bill's end its details are deleted; 4d at least; default never
 //	}
-//
-// What is marked "not yet" belongs to the grammar but not to this version, and
-// is an error.
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the option's name
 	if d.NextArg() {
@@ -211,7 +208,7 @@ func (a *Account) unmarshalBlock(d *caddyfile.Dispenser) error {
 		case "notify":
 			return unmarshalNotify(d, &a.Notify)
 		case "offer":
-			return d.WrapErr(unsupportedError(name))
+			return a.unmarshalOffer(d)
 		default:
 			return unknownOption(d, "account", name)
 		}
@@ -315,7 +312,7 @@ func (a *Account) unmarshalTransport(d *caddyfile.Dispenser) error {
 //			events <type>...                       # default: every type but bill.created
 //		}
 //
-//		retry <duration>                           # not yet
+//		retry <duration>                           # for so long after the hand-over a buyer may start a new attempt; default off
 //		page {                                     # not yet
 //			...
 //		}
@@ -340,7 +337,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return h.unmarshalAPI(d)
 		case "notify":
 			return unmarshalNotify(d, &h.Notify)
-		case "retry", "page":
+		case "page":
 			return d.WrapErr(unsupportedError(name))
 		default:
 			return unknownOption(d, "qlink", name)

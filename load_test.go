@@ -96,9 +96,14 @@ func TestWhatCannotBeLoadedIsToldByAccountAndField(t *testing.T) {
 		{appOf, `"retention":"{env.QLINK_TEST_EMPTY}"`, `retention: evaluated placeholder {env.QLINK_TEST_EMPTY} is empty`},
 		{appOf, `"retention":"for ever"`, `retention: "for ever" is no duration such as 30s, 10m or 1d`},
 		{appOf, `"reconcile":{"min_interval":"10s","max_interval":"5s"}`, `reconcile: max_interval (5s) is less than min_interval (10s)`},
-		{accountOf, accountOf + `,"offer":["ONLINE/QRIS"]`, `account "default": offer is not supported by this version yet`},
+		{accountOf, accountOf + `,"offer":["ONLINE/QRIS"]`, `cannot unmarshal array`},
+		{accountOf, accountOf + `,"offer":{"ways":["QRIS"]}`, `account "default": offer: "QRIS" is no type and channel such as ONLINE/QRIS`},
+		{accountOf, accountOf + `,"offer":{"ways":["ONLINE/QRIS","ONLINE/QRIS"]}`, `account "default": offer: "ONLINE/QRIS" is there twice`},
+		{accountOf, accountOf + `,"offer":{"ways":["{env.QLINK_TEST_EMPTY}"]}`, `account "default": offer: evaluated placeholder {env.QLINK_TEST_EMPTY} is empty`},
+		{accountOf, accountOf + `,"offer":{},"edition":"global","service_provider":"xendit"`, `account "default": offer: edition global lists no types: pay_type is missing, or the ways to offer`},
 		{accountOf, accountOf + `,"confirm_success":"yes"`, `account "default": confirm_success: "yes" is none of ["on" "off"]`},
-		{handlerOf, handlerOf + `,"retry":"10m"`, `retry is not supported by this version yet`},
+		{handlerOf, handlerOf + `,"retry":"0"`, `retry: must be above zero`},
+		{handlerOf, handlerOf + `,"retry":"{env.QLINK_TEST_EMPTY}"`, `retry: evaluated placeholder {env.QLINK_TEST_EMPTY} is empty`},
 		{handlerOf, handlerOf + `,"page":{}`, `page is not supported by this version yet`},
 	}
 	if err := validate(t, []byte(sound)); err != nil {
@@ -136,6 +141,7 @@ func TestEveryOptionOfTheFixturesLoads(t *testing.T) {
 	t.Setenv("NOTIFY", aKey)
 	t.Setenv("NOTIFY_BEFORE", keyOf("the secret of before, still good"))
 	t.Setenv("EVENT", "bill.paid")
+	t.Setenv("WAY", "BANK/VA")
 	t.Setenv("WHICH", "test")
 	t.Setenv("T", "3s")
 	t.Setenv("N", "7")

@@ -283,6 +283,13 @@ type Handler struct {
 	// instead of those of the account or the app. Default: theirs.
 	Notify []Notify `json:"notify,omitempty"`
 
+	// Retry is for how long after the hand-over of an order, by the shop, a buyer
+	// whose payment has ended unpaid may start a new attempt by himself, of the
+	// same amount; an order that the shop has cancelled or changed since is not
+	// tried again. Default: off, so that the way to pay again leads through the
+	// shop.
+	Retry string `json:"retry,omitempty"`
+
 	laterOfHandler
 
 	prefix    string
@@ -334,6 +341,7 @@ func (h *Handler) endpointsAPI(ctx caddy.Context, app *App, account *payment.Acc
 		PublicURL:      s.publicURL,
 		ReturnURL:      s.returnURL,
 		AllowedOrigins: s.origins,
+		Retry:          s.retry,
 		MinInterval:    app.minInterval,
 		BodyTimeout:    bodyTimeout,
 		Forgeries:      &forgeries,

@@ -29,6 +29,7 @@ type site struct {
 	returnURL string
 	checkout  []string
 	origins   []string
+	retry     time.Duration // 0: off
 	api       *api
 	notify    []payment.Target
 }
@@ -48,6 +49,7 @@ var siteOptions = []option[Handler, site]{
 	{"shop", func(h *Handler) *string { return &h.Shop }, text(func(s *site) *string { return &s.shop })},
 	{"prefix", func(h *Handler) *string { return &h.Prefix }, setPrefix},
 	{"public_url", func(h *Handler) *string { return &h.PublicURL }, setPublicURL},
+	{"retry", func(h *Handler) *string { return &h.Retry }, span(func(s *site) *time.Duration { return &s.retry })},
 }
 
 // returnURL is apart from the others: its placeholders are two of our own

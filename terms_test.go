@@ -4,12 +4,14 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/qlink"
 )
 
@@ -135,6 +137,34 @@ func TestRetentionIsNeverUnlessItIsSet(t *testing.T) {
 		s, err := (&App{Retention: written}).settings(newResolver())
 		if err != nil || s.retention != want {
 			t.Errorf("%q is %v, %v; want %v", written, s.retention, err, want)
+		}
+	}
+}
+
+func TestTheBuyerChoosesWhereWaysAreOfferedOrLeftToTheGateway(t *testing.T) {
+	t.Setenv("QLINK_TEST_VALUE", "BANK/VA")
+	for _, test := range []struct {
+		offer  *Offer
+		choice bool
+		ways   []bill.Way
+	}{
+		{nil, false, nil},
+		{&Offer{}, true, nil},
+		{&Offer{Ways: []string{"ONLINE/QRIS", "{env.QLINK_TEST_VALUE}"}}, true, []bill.Way{{PayType: "ONLINE", PayChannel: "QRIS"}, {PayType: "BANK", PayChannel: "VA"}}},
+	} {
+		got := resolved(t, func(a *Account) { a.Offer, a.PayChannel = test.offer, "QRIS" })
+		if got.defaults.Choice != test.choice || !slices.Equal(got.defaults.Offer, test.ways) || got.defaults.PayChannel != "QRIS" {
+			t.Errorf("%+v: %+v", test.offer, got.defaults)
+		}
+	}
+}
+
+func TestNobodyTriesAgainUnlessTheSiteSaysForHowLong(t *testing.T) {
+	t.Setenv("QLINK_TEST_VALUE", "1d")
+	for written, want := range map[string]time.Duration{"": 0, "10m": 10 * time.Minute, "{env.QLINK_TEST_VALUE}": 24 * time.Hour} {
+		s, err := (&Handler{Retry: written}).site()
+		if err != nil || s.retry != want {
+			t.Errorf("%q is %v, %v; want %v", written, s.retry, err, want)
 		}
 	}
 }

@@ -15,33 +15,13 @@ func unsupportedError(name string) error {
 	return fmt.Errorf("%s is not supported by this version yet", name)
 }
 
-type laterOfAccount struct {
-	Offer jsontext.Value `json:"offer,omitempty"`
-}
-
-func (l laterOfAccount) check() error {
-	return firstSet(named{"offer", l.Offer})
-}
-
 type laterOfHandler struct {
-	Retry jsontext.Value `json:"retry,omitempty"`
-	Page  jsontext.Value `json:"page,omitempty"`
+	Page jsontext.Value `json:"page,omitempty"`
 }
 
 func (l laterOfHandler) check() error {
-	return firstSet(named{"retry", l.Retry}, named{"page", l.Page})
-}
-
-type named struct {
-	name string
-	raw  jsontext.Value
-}
-
-func firstSet(fields ...named) error {
-	for _, f := range fields {
-		if f.raw != nil {
-			return unsupportedError(f.name)
-		}
+	if l.Page != nil {
+		return unsupportedError("page")
 	}
 	return nil
 }

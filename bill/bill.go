@@ -34,6 +34,10 @@ type Bill struct {
 	PayType    string   `json:"type,omitzero"`
 	PayChannel string   `json:"channel,omitzero"`
 
+	Asked   Asked  `json:"asked,omitzero"`
+	Chosen  bool   `json:"chosen,omitzero"`  // type and channel are a buyer's choice
+	RetryOf string `json:"retryOf,omitzero"` // id of the attempt that a buyer began it after; "": the shop handed it over
+
 	BillCode         string `json:"billCode,omitzero"` // the gateway's own name for the bill
 	PaymentRequestID string `json:"requestId,omitzero"`
 	Action           Action `json:"action,omitzero"`
@@ -47,7 +51,7 @@ type Bill struct {
 
 	CreatedAt time.Time `json:"createdAt"`
 	UpdatedAt time.Time `json:"updatedAt"`          // of the last change a buyer can see, but for its being forgotten
-	SignedAt  time.Time `json:"signedAt,omitzero"`  // of the hand-over: when the shop signed or answered
+	SignedAt  time.Time `json:"signedAt,omitzero"`  // of the hand-over: when the shop last signed or answered; a buyer's new attempt keeps it
 	ExpiresAt time.Time `json:"expiresAt,omitzero"` // zero: never
 	PayTime   time.Time `json:"payTime,omitzero"`   // as the gateway reported it
 
@@ -69,8 +73,20 @@ type Bill struct {
 	Alarms   int    `json:"alarms,omitzero"`   // … and of those, the ones that an operator should see
 	Unknowns int    `json:"unknowns,omitzero"` // queries that certainly did not know it, since the last /apply
 
+	// Withdrawn is set where the shop has taken the order back, or handed it over
+	// with other terms, since: no buyer begins another attempt like this one.
+	Withdrawn bool `json:"withdrawn,omitzero"`
+
 	ForgottenAt time.Time `json:"forgotten,omitzero"` // when it was last reduced to its stub, see EventForgotten
 	Told        uint64    `json:"told,omitzero"`      // Sequence of the newest notification that was deleted then; 0: none was
+}
+
+// Asked is what the order itself said of how, and how long, it can be paid. A
+// buyer's new attempt is made by it again.
+type Asked struct {
+	AnyChannel bool   `json:"anyChannel,omitzero"` // it named no channel
+	PayType    string `json:"type,omitzero"`       // that it named all the same: of the ways to choose from, only this type's
+	ExpiresIn  int64  `json:"expiresIn,omitzero"`  // nanoseconds; 0: not given
 }
 
 // Applying is what is known of the calls to /apply (the document's section 4).
@@ -267,12 +283,15 @@ func New(template Bill, o Order, now time.Time) (Bill, Event) {
 	b := template
 	b.OrderCode, b.Amount, b.Currency, b.Country = o.OrderCode, o.Amount, o.Currency, o.Country
 	b.PayType, b.PayChannel = o.PayType, o.PayChannel
+	b.Asked = Asked{AnyChannel: !o.ChannelSet, ExpiresIn: int64(o.ExpiresIn)}
 	b.CreatedAt, b.UpdatedAt = now, now
 	b.Version, b.Revision = 1, 1
 	b.Status = Choose
 	if b.PayChannel != "" {
 		b.Status = Created
 		b.Apply = Applying{Tries: 1, StartedAt: now}
+	} else {
+		b.Asked.PayType = o.PayType
 	}
 	return b, Event{Kind: EventCreated, At: now, Source: ByShop, To: b.Status, Version: 1}
 }

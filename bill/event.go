@@ -51,7 +51,8 @@ const (
 	EventCancelStands   EventKind = "cancel_stands"   // cancelled, and a query does not show a payment
 	EventForced         EventKind = "forced"          // an operator ended it, with a reason
 	EventAsked          EventKind = "asked"           // the gateway is being asked; written without a line
-	EventHandedOver     EventKind = "handed_over"     // the same order again, signed later; written without a line
+	EventHandedOver     EventKind = "handed_over"     // the order again, signed later; written without a line
+	EventWithdrawn      EventKind = "withdrawn"       // the order taken back, or handed over with other terms; written without a line
 	EventForgotten      EventKind = "forgotten"       // retention is over: its details, its history so far and what its shop was told are deleted
 )
 
@@ -83,6 +84,9 @@ type Event struct {
 	Reason  CancelReason `json:"reason,omitzero"` // of a cancel
 	Note    string       `json:"note,omitzero"`   // words for the operator
 	Report  Report       `json:"report,omitzero"`
+
+	Way       Way       `json:"way,omitzero"`       // that was chosen …
+	ExpiresAt time.Time `json:"expiresAt,omitzero"` // … and when the bill ends by it; zero: never
 
 	Complaint bool `json:"complaint,omitzero"` // the gateway refused our signature or key
 }

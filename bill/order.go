@@ -36,7 +36,7 @@ type Order struct {
 	Currency   Currency
 	Country    string // ISO 3166-1 alpha-2, upper case
 	PayType    string
-	PayChannel string
+	PayChannel string        // "": the buyer chooses, of PayType's channels where that is set
 	ChannelSet bool          // the order itself names the channel: else an open bill of any channel will do
 	ExpiresIn  time.Duration // 0: not given
 	Details    Details
@@ -48,6 +48,38 @@ type Defaults struct {
 	PayChannel string
 	Country    string
 	Currency   Currency
+
+	// Choice leaves the way to pay to the buyer where an order names no channel,
+	// whatever PayChannel says.
+	Choice bool
+	Offer  []Way // what there is to choose from; none: what the gateway lists
+}
+
+// Way is a way to pay: a type and a channel (the document's section 4).
+type Way struct {
+	PayType    string `json:"type"`
+	PayChannel string `json:"channel"`
+}
+
+// typeOf returns the type for an order that names a channel alone: the
+// account's, else that under which the channel is offered first.
+func (d Defaults) typeOf(channel string) string {
+	for _, w := range d.Offer {
+		if d.PayType == "" && w.PayChannel == channel {
+			return w.PayType
+		}
+	}
+	return d.PayType
+}
+
+// ways fills in how o is to be paid, where it does not say.
+func (d Defaults) ways(o *Order) {
+	switch {
+	case o.ChannelSet:
+		o.PayType = or(o.PayType, d.typeOf(o.PayChannel))
+	case !d.Choice:
+		o.PayType, o.PayChannel = or(o.PayType, d.PayType), d.PayChannel
+	}
 }
 
 // OrderError tells field by field what is wrong with an order.
@@ -118,12 +150,14 @@ func ParseOrder(body []byte, defaults Defaults) (Order, error) {
 		OrderCode:  check.str("orderCode", in.OrderCode),
 		Currency:   Currency(or(check.str("currency", in.Currency), string(defaults.Currency))),
 		Country:    or(check.str("country", in.Country), defaults.Country),
-		PayType:    or(check.str("payTypeCode", in.PayType), defaults.PayType),
-		PayChannel: or(channel, defaults.PayChannel),
+		PayType:    check.str("payTypeCode", in.PayType),
+		PayChannel: channel,
 		ChannelSet: channel != "",
 	}
+	defaults.ways(&order)
 	check.orderCode(order.OrderCode)
 	check.codes(order)
+	check.way(order, defaults)
 	order.Amount = check.amount(in.Amount, order.Currency)
 	order.ExpiresIn = check.duration(check.str("expiresIn", in.ExpiresIn))
 	order.Details = Details{
@@ -193,11 +227,21 @@ func (c *checker) codes(o Order) {
 	if !IsCountry(o.Country) {
 		c.required("country", o.Country, "%.16q is no ISO 3166-1 code (two upper-case letters)")
 	}
-	if !isName(o.PayType) {
+}
+
+// way checks type and channel, or, where the buyer chooses, that there is
+// something to choose from.
+func (c *checker) way(o Order, d Defaults) {
+	chooses := d.Choice && !o.ChannelSet
+	if !IsCode(o.PayType) && (!chooses || o.PayType != "") {
 		c.required("payTypeCode", o.PayType, "%.80q is not a plain code")
 	}
-	if !isName(o.PayChannel) {
+	if !IsCode(o.PayChannel) && !chooses {
 		c.required("payChannelCode", o.PayChannel, "%.80q is not a plain code")
+	}
+	offered := func(w Way) bool { return w.PayType == o.PayType }
+	if chooses && o.PayType != "" && len(d.Offer) > 0 && !slices.ContainsFunc(d.Offer, offered) {
+		c.fault("payTypeCode", "%.80q is none that the account offers", o.PayType)
 	}
 }
 
@@ -218,7 +262,9 @@ func IsCountry(code string) bool {
 	return err == nil && region.IsCountry()
 }
 
-func isName(code string) bool {
+// IsCode reports whether code can be that of a type or a channel: printable
+// ASCII without a space.
+func IsCode(code string) bool {
 	return code != "" && len(code) <= maxName && !strings.ContainsFunc(code, func(r rune) bool {
 		return r <= ' ' || r > '~'
 	})

@@ -54,6 +54,49 @@ func TestAShortOrderTakesTheAccountsDefaults(t *testing.T) {
 	}
 }
 
+func TestAnOrderThatNamesNoChannelIsLeftToTheBuyerWhereTheAccountOffersWays(t *testing.T) {
+	listed := defaults
+	listed.Choice = true
+	named := listed
+	named.Offer = []bill.Way{{PayType: "WALLET", PayChannel: "DANA"}, {PayType: "WALLET", PayChannel: "QRIS"}, {PayType: "QR", PayChannel: "QRIS"}}
+	typeless := named
+	typeless.PayType, typeless.PayChannel = "", ""
+	for _, test := range []struct {
+		defaults bill.Defaults
+		codes    string // of the order
+		way      bill.Way
+		named    bool
+		fault    string // "": none
+	}{
+		{listed, ``, bill.Way{}, false, ""},
+		{listed, `,"payTypeCode":"QR"`, bill.Way{PayType: "QR"}, false, ""},
+		{listed, `,"payChannelCode":"VA"`, bill.Way{PayType: "ONLINE", PayChannel: "VA"}, true, ""},
+		{named, ``, bill.Way{}, false, ""},
+		{named, `,"payTypeCode":"WALLET"`, bill.Way{PayType: "WALLET"}, false, ""},
+		{named, `,"payTypeCode":"CASH"`, bill.Way{}, false, "payTypeCode"},
+		{named, `,"payTypeCode":"a b"`, bill.Way{}, false, "payTypeCode"},
+		{named, `,"payTypeCode":"CASH","payChannelCode":"VA"`, bill.Way{PayType: "CASH", PayChannel: "VA"}, true, ""},
+		{named, `,"payChannelCode":"DANA"`, bill.Way{PayType: "ONLINE", PayChannel: "DANA"}, true, ""},
+		{typeless, ``, bill.Way{}, false, ""},
+		{typeless, `,"payChannelCode":"QRIS"`, bill.Way{PayType: "WALLET", PayChannel: "QRIS"}, true, ""},
+		{typeless, `,"payChannelCode":"VA"`, bill.Way{}, true, "payTypeCode"},
+	} {
+		got, err := bill.ParseOrder([]byte(`{"orderCode":"O1","amount":"1"`+test.codes+`}`), test.defaults)
+		if bad, ok := errors.AsType[*bill.OrderError](err); ok || test.fault != "" {
+			if !ok || len(bad.Fields) != 1 || bad.Fields[0].Field != test.fault {
+				t.Errorf("%+v %s: %v", test.defaults, test.codes, err)
+			}
+			continue
+		}
+		if (bill.Way{PayType: got.PayType, PayChannel: got.PayChannel}) != test.way || got.ChannelSet != test.named {
+			t.Errorf("%+v %s: %+v", test.defaults, test.codes, got)
+		}
+		if b, _ := bill.New(bill.Bill{}, got, start); (b.Status == bill.Choose) == test.named || b.Asked.AnyChannel == test.named {
+			t.Errorf("%s: %s, %+v", test.codes, b.Status, b.Asked)
+		}
+	}
+}
+
 func TestABadOrderIsToldFieldByField(t *testing.T) {
 	for body, want := range map[string][]string{
 		``:                                      {""},

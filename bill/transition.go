@@ -16,6 +16,7 @@ var (
 	ErrUnknownEvent   = errors.New("unknown event")
 	ErrApplyForbidden = errors.New("the bill must not be applied for again")
 	ErrNotEnded       = errors.New("the bill has not ended")
+	ErrNoWay          = errors.New("the choice names no type and channel")
 )
 
 // Follow is what has to happen after a change; the change comes first, stored.
@@ -87,7 +88,7 @@ func (b Bill) Next(e Event, rules Rules) (Step, error) {
 // are no news.
 func (b *Bill) roomFor(e Event, conflict bool) bool {
 	switch {
-	case e.Kind == EventAsked, e.Kind == EventHandedOver, e.Kind == EventReportedWait && e.Source == ByQuery:
+	case e.Kind == EventAsked, e.Kind == EventHandedOver, e.Kind == EventWithdrawn, e.Kind == EventReportedWait && e.Source == ByQuery:
 		return false
 	case conflict, e.Kind == EventContradiction, e.Kind == EventReportedOther:
 		b.Alarms++
@@ -100,7 +101,8 @@ func (b *Bill) roomFor(e Event, conflict bool) bool {
 // visible is b without the fields that no buyer or shop is shown.
 func visible(b Bill) Bill {
 	b.Version, b.Revision, b.Silent, b.Alarms, b.Unknowns = 0, 0, 0, 0, 0
-	b.Client = ""
+	b.Client, b.RetryOf = "", ""
+	b.Asked, b.Chosen, b.Withdrawn = Asked{}, false, false
 	b.AskedAt, b.Due, b.UpdatedAt, b.SignedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	b.ForgottenAt, b.Told = time.Time{}, 0
 	b.Apply = Applying{}
@@ -142,7 +144,9 @@ func (k EventKind) reported() bool {
 
 // local reports whether an event of this kind happens here, without the gateway.
 func (k EventKind) local() bool {
-	return slices.Contains([]EventKind{EventChosen, EventCancelAsked, EventForced, EventAsked, EventHandedOver, EventApplyStarted, EventForgotten}, k)
+	return slices.Contains([]EventKind{
+		EventChosen, EventCancelAsked, EventForced, EventAsked, EventHandedOver, EventWithdrawn, EventApplyStarted, EventForgotten,
+	}, k)
 }
 
 func contradictsPayment(k EventKind) bool {
@@ -193,11 +197,8 @@ func (b Bill) dispatch(e Event, rules Rules) (Bill, Follow, error) {
 		return b.forced()
 	case EventAsked:
 		return b.asked(e, rules)
-	case EventHandedOver:
-		if e.At.After(b.SignedAt) {
-			b.SignedAt = e.At
-		}
-		return b, FollowNone, nil
+	case EventHandedOver, EventWithdrawn:
+		return b.handedOver(e)
 	case EventForgotten:
 		return b.forgotten(e)
 	case EventReportedOther, EventContradiction:
@@ -221,11 +222,27 @@ func (b Bill) askedLately(now time.Time, rules Rules) bool {
 	return now.Before(b.AskedAt.Add(rules.MinInterval))
 }
 
-func (b Bill) chosen(e Event) (Bill, Follow, error) {
-	if b.Status != Choose {
-		return Bill{}, FollowNone, ErrNotChoosable
+// handedOver notes the shop's latest word on the order: which of what it signed
+// is stale, and whether it still wants to be paid like this.
+func (b Bill) handedOver(e Event) (Bill, Follow, error) {
+	if e.At.After(b.SignedAt) {
+		b.SignedAt = e.At
 	}
-	b.Status = Created
+	b.Withdrawn = e.Kind == EventWithdrawn
+	return b, FollowNone, nil
+}
+
+// chosen takes the buyer's choice, of which /apply is told next: once, and
+// never after the bill's time.
+func (b Bill) chosen(e Event) (Bill, Follow, error) {
+	switch {
+	case b.Status != Choose, b.ExpiryPassed(e.At):
+		return Bill{}, FollowNone, ErrNotChoosable
+	case e.Way.PayType == "" || e.Way.PayChannel == "":
+		return Bill{}, FollowNone, ErrNoWay
+	}
+	b.Status, b.Chosen = Created, true
+	b.PayType, b.PayChannel, b.ExpiresAt = e.Way.PayType, e.Way.PayChannel, e.ExpiresAt
 	b.Apply = Applying{Tries: 1, StartedAt: e.At}
 	return b, FollowNone, nil
 }

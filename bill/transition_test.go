@@ -106,6 +106,9 @@ func checkCell(t *testing.T, kind bill.EventKind, from bill.Status, cell string)
 	if kind == bill.EventReportedWait && from == bill.Created {
 		before.Apply.Accepted = false
 	}
+	if kind == bill.EventChosen {
+		event.Way = bill.Way{PayType: "ONLINE", PayChannel: "QRIS"}
+	}
 	step, err := before.Next(event, rules)
 	if cell == "error" {
 		if err == nil {
@@ -338,6 +341,75 @@ func TestACancelForExpiryEndsAsExpired(t *testing.T) {
 	}
 }
 
+func choice(after time.Duration, payType, channel string) bill.Event {
+	return bill.Event{
+		Kind: bill.EventChosen, At: start.Add(after), Source: bill.ByBuyer,
+		Way: bill.Way{PayType: payType, PayChannel: channel}, ExpiresAt: start.Add(time.Hour),
+	}
+}
+
+func TestAChoiceIsTheIntentToApplyOfABillWithThatChannel(t *testing.T) {
+	step := must(t, inStatus(bill.Choose), choice(time.Minute, "ONLINE", "DANA"))
+	want := inStatus(bill.Choose)
+	want.Status, want.PayType, want.PayChannel, want.Chosen = bill.Created, "ONLINE", "DANA", true
+	want.ExpiresAt, want.UpdatedAt = start.Add(time.Hour), start.Add(time.Minute)
+	want.Apply = bill.Applying{Tries: 1, StartedAt: start.Add(time.Minute)}
+	want.Version, want.Revision = 2, 2
+	if diff := cmp.Diff(want, step.Bill); diff != "" {
+		t.Errorf("the bill (-want +got):\n%s", diff)
+	}
+	if !step.Changed || !step.Record || step.Line.Way.PayChannel != "DANA" || step.Line.From != bill.Choose || step.Line.To != bill.Created {
+		t.Errorf("changed %v, recorded %v: %+v", step.Changed, step.Record, step.Line)
+	}
+	if step := must(t, step.Bill, at(2*time.Minute, bill.EventApplyUnclear), at(3*time.Minute, bill.EventNotKnown), at(4*time.Minute, bill.EventNotKnown)); step.Follow != bill.FollowReapply {
+		t.Errorf("after a crash: follow %q", step.Follow)
+	}
+}
+
+func TestNothingIsChosenTwiceTooLateOrByHalf(t *testing.T) {
+	chosen := must(t, inStatus(bill.Choose), choice(0, "ONLINE", "DANA")).Bill
+	for name, test := range map[string]struct {
+		bill  bill.Bill
+		event bill.Event
+		want  error
+	}{
+		"twice":         {chosen, choice(time.Second, "ONLINE", "QRIS"), bill.ErrNotChoosable},
+		"the same":      {chosen, choice(time.Second, "ONLINE", "DANA"), bill.ErrNotChoosable},
+		"in its time":   {inStatus(bill.Choose), choice(24*time.Hour-1, "ONLINE", "QRIS"), nil},
+		"after it":      {inStatus(bill.Choose), choice(24*time.Hour, "ONLINE", "QRIS"), bill.ErrNotChoosable},
+		"no channel":    {inStatus(bill.Choose), choice(0, "ONLINE", ""), bill.ErrNoWay},
+		"no type":       {inStatus(bill.Choose), choice(0, "", "QRIS"), bill.ErrNoWay},
+		"it has failed": {inStatus(bill.Fail), choice(0, "ONLINE", "QRIS"), bill.ErrNotChoosable},
+	} {
+		if _, err := test.bill.Next(test.event, rules); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v, want %v", name, err, test.want)
+		}
+	}
+}
+
+func TestAChoiceThatIsCancelledIsOverAtOnceAndPaidByNothing(t *testing.T) {
+	for reason, want := range map[bill.CancelReason]bill.Status{
+		bill.CancelBuyer: bill.Canceled, bill.CancelReplaced: bill.Canceled, bill.CancelExpiry: bill.Expired,
+	} {
+		step := must(t, inStatus(bill.Choose), bill.Event{Kind: bill.EventCancelAsked, At: start, Reason: reason})
+		if step.Bill.Status != want || step.Follow != bill.FollowNone || step.Bill.Apply.Tries != 0 {
+			t.Errorf("%s: %s, follow %q, %d tries", reason, step.Bill.Status, step.Follow, step.Bill.Apply.Tries)
+		}
+	}
+}
+
+func TestWhatTheShopWithdrewStandsAgainOnceItHandsItOverAgain(t *testing.T) {
+	for _, s := range []bill.Status{bill.Choose, bill.Wait, bill.Fail} {
+		step := must(t, inStatus(s), at(time.Minute, bill.EventWithdrawn))
+		if !step.Bill.Withdrawn || step.Changed || step.Record || !step.Bill.SignedAt.Equal(start.Add(time.Minute)) {
+			t.Errorf("%s: withdrawn %v at %v, changed %v, recorded %v", s, step.Bill.Withdrawn, step.Bill.SignedAt, step.Changed, step.Record)
+		}
+		if step = must(t, step.Bill, at(2*time.Minute, bill.EventHandedOver)); step.Bill.Withdrawn {
+			t.Errorf("%s: still withdrawn", s)
+		}
+	}
+}
+
 func TestAReportThatNamesAnotherBillChangesNothing(t *testing.T) {
 	b := inStatus(bill.Wait)
 	for name, report := range map[string]bill.Report{
@@ -381,9 +453,10 @@ func TestNoSequenceOfEventsUndoesAPayment(t *testing.T) {
 		bill.EventApplyUnclear, bill.EventApplyNotSent, bill.EventNotKnown, bill.EventReportedWait, bill.EventReportedPaid,
 		bill.EventReportedFail, bill.EventReportedCancel, bill.EventReportedExpiry, bill.EventReportedOther, bill.EventCancelAsked,
 		bill.EventCancelDone, bill.EventCancelPending, bill.EventCancelRefused, bill.EventCancelUnclear, bill.EventCancelStands,
-		bill.EventForced, bill.EventAsked, bill.EventHandedOver,
+		bill.EventForced, bill.EventAsked, bill.EventHandedOver, bill.EventWithdrawn,
 	}
 	reasons := []bill.CancelReason{bill.CancelBuyer, bill.CancelExpiry, bill.CancelPaid, bill.CancelReplaced}
+	ways := []bill.Way{{}, {PayType: "ONLINE"}, {PayType: "ONLINE", PayChannel: "QRIS"}, {PayType: "ONLINE", PayChannel: "DANA"}}
 	rapid.Check(t, func(t *rapid.T) {
 		rules := rules
 		rules.ConfirmSuccess = rapid.Bool().Draw(t, "confirm success")
@@ -395,6 +468,9 @@ func TestNoSequenceOfEventsUndoesAPayment(t *testing.T) {
 				Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), At: now,
 				Source: rapid.SampledFrom([]bill.Source{bill.ByQuery, bill.ByWebhook}).Draw(t, "source"),
 				Reason: rapid.SampledFrom(reasons).Draw(t, "reason"),
+			}
+			if e.Kind == bill.EventChosen {
+				e.Way, e.ExpiresAt = rapid.SampledFrom(ways).Draw(t, "way"), now.Add(time.Hour)
 			}
 			step, err := b.Next(e, rules)
 			if err != nil {
@@ -425,6 +501,10 @@ func checkStep(t *rapid.T, before bill.Bill, e bill.Event, step bill.Step, rules
 		t.Fatalf("revision %d after %d", after.Revision, before.Revision)
 	case step.Changed != (after.Version == before.Version+1), !step.Changed && after.Version != before.Version:
 		t.Fatalf("changed %v, version %d after %d", step.Changed, after.Version, before.Version)
+	case (after.PayType != before.PayType || after.PayChannel != before.PayChannel) && (e.Kind != bill.EventChosen || before.Status != bill.Choose):
+		t.Fatalf("%s in %s changed how the bill is paid", e.Kind, before.Status)
+	case after.Status != bill.Choose && !after.Status.Final() && (after.PayType == "" || after.PayChannel == ""):
+		t.Fatalf("%s led to %s without a way to pay", e.Kind, after.Status)
 	case after.Amount != before.Amount || after.Currency != before.Currency || after.OrderCode != before.OrderCode:
 		t.Fatalf("%s changed what is asked for", e.Kind)
 	case after.Status.Final() && after.Cancel.Requested:

@@ -28,15 +28,22 @@ func cancelStatus(b bill.Bill) int {
 // acceptPress checks a POST that a button on a page made; where it returns
 // false, it has answered. The body, the browser's own form, says nothing.
 func (h *Handler) acceptPress(w http.ResponseWriter, r *http.Request) bool {
+	_, ok := h.readPress(w, r)
+	return ok
+}
+
+// readPress is acceptPress for a button whose form says something.
+func (h *Handler) readPress(w http.ResponseWriter, r *http.Request) (body []byte, ok bool) {
 	if !h.fromHere(r) {
 		h.failBuyer(w, r, errOrigin, false)
-		return false
+		return nil, false
 	}
-	if _, err := readBody(w, r, maxBody); err != nil {
+	body, err := readBody(w, r, maxBody)
+	if err != nil {
 		h.failBuyer(w, r, err, false)
-		return false
+		return nil, false
 	}
-	return true
+	return body, true
 }
 
 // answerPress answers such a POST: programs with the bill, browsers with the
@@ -45,12 +52,18 @@ func (h *Handler) answerPress(w http.ResponseWriter, r *http.Request, id string,
 	_, refused := errors.AsType[*payment.Refusal](err)
 	switch {
 	case prefersHTML(r) && (err == nil || refused):
-		// Relative, because the address that the browser used is the one it
-		// trusts: the page allows forms to lead to its own origin alone.
-		seeOther(w, keepLanguage(r, "../../pay/"+id))
+		seePage(w, r, id)
 	case err != nil:
 		h.failBuyer(w, r, err, false)
 	default:
 		h.writeJSON(w, r, status, typeJSON, h.view(r, b))
 	}
+}
+
+// seePage sends a browser on to a bill's page, in the language that the form's
+// address asked for. The address is relative, because the one that the browser
+// used is the one it trusts: the page allows forms to lead to its own origin
+// alone.
+func seePage(w http.ResponseWriter, r *http.Request, id string) {
+	seeOther(w, keepLanguage(r, "../../pay/"+id))
 }

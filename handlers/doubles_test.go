@@ -42,11 +42,18 @@ type engine struct {
 	createErr error
 	bills     map[string]bill.Bill
 	details   bill.Details
+	shown     payment.Showing // but for bill and details
+	ways      []payment.Way
+	waysErr   error
 	detailErr error
 	billErr   error
 	cancelled bill.Bill
 	cancelErr error
 	refreshed bill.Bill
+	chosen    bill.Bill
+	chooseErr error
+	retried   payment.Created
+	retryErr  error
 	order     payment.Order
 	orderErr  error
 	settleErr error
@@ -56,6 +63,8 @@ type engine struct {
 	gotOrder    bill.Order
 	gotHandOver payment.HandOver
 	gotReason   bill.CancelReason
+	gotWay      [2]string
+	gotWithin   time.Duration
 	gotCode     string
 	gotNotice   qlink.Notification
 	gotAccounts []*payment.Account
@@ -102,6 +111,25 @@ func (e *engine) Details(context.Context, payment.Scope, string) (bill.Details, 
 	return e.details, e.detailErr
 }
 
+func (e *engine) Showing(_ context.Context, _ payment.Scope, id string, within time.Duration) (payment.Showing, error) {
+	e.gotWithin = within
+	b, ok := e.bills[id]
+	switch {
+	case e.billErr != nil:
+		return payment.Showing{}, e.billErr
+	case !ok:
+		return payment.Showing{}, bill.ErrNotFound
+	}
+	shown := e.shown
+	shown.Bill, shown.Details = b, e.details
+	return shown, nil
+}
+
+func (e *engine) Ways(context.Context, payment.Scope, bill.Bill) ([]payment.Way, error) {
+	e.record("ways")
+	return e.ways, e.waysErr
+}
+
 func (e *engine) Wait(ctx context.Context, _ payment.Scope, _ string, version uint64) (bill.Bill, error) {
 	e.record("wait")
 	return e.waited(ctx, version)
@@ -119,6 +147,18 @@ func (e *engine) Cancel(_ context.Context, _ payment.Scope, id string, reason bi
 func (e *engine) Refresh(context.Context, payment.Scope, string) (bill.Bill, error) {
 	e.record("refresh")
 	return e.refreshed, e.billErr
+}
+
+func (e *engine) Choose(_ context.Context, _ payment.Scope, _, payType, payChannel string) (bill.Bill, error) {
+	e.record("choose")
+	e.gotWay = [2]string{payType, payChannel}
+	return e.chosen, e.chooseErr
+}
+
+func (e *engine) Retry(_ context.Context, _ payment.Scope, _ string, within time.Duration, h payment.HandOver) (payment.Created, error) {
+	e.record("retry")
+	e.gotWithin, e.gotHandOver = within, h
+	return e.retried, e.retryErr
 }
 
 func (e *engine) Order(_ context.Context, _ payment.Scope, code string) (payment.Order, error) {

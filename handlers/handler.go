@@ -33,9 +33,13 @@ type Payments interface {
 	Create(ctx context.Context, s payment.Scope, o bill.Order, h payment.HandOver) (payment.Created, error)
 	Bill(ctx context.Context, s payment.Scope, id string) (bill.Bill, error)
 	Details(ctx context.Context, s payment.Scope, id string) (bill.Details, error)
+	Showing(ctx context.Context, s payment.Scope, id string, within time.Duration) (payment.Showing, error)
+	Ways(ctx context.Context, s payment.Scope, b bill.Bill) ([]payment.Way, error)
 	Wait(ctx context.Context, s payment.Scope, id string, version uint64) (bill.Bill, error)
 	Cancel(ctx context.Context, s payment.Scope, id string, reason bill.CancelReason) (bill.Bill, error)
 	Refresh(ctx context.Context, s payment.Scope, id string) (bill.Bill, error)
+	Choose(ctx context.Context, s payment.Scope, id, payType, payChannel string) (bill.Bill, error)
+	Retry(ctx context.Context, s payment.Scope, id string, within time.Duration, h payment.HandOver) (payment.Created, error)
 	Order(ctx context.Context, s payment.Scope, orderCode string) (payment.Order, error)
 	CancelOrder(ctx context.Context, s payment.Scope, orderCode string) (bill.Bill, error)
 	Settle(ctx context.Context, accounts []*payment.Account, n qlink.Notification, bodySHA256 string) error
@@ -74,6 +78,7 @@ type API struct {
 	MaxAge         time.Duration // of a signature, either way; 0: DefaultMaxAge
 	AllowedOrigins []string      // of browsers, besides our own
 	MinInterval    time.Duration // between two questions about one bill; 0: DefaultMinInterval
+	Retry          time.Duration // for so long after the hand-over a buyer may start a new attempt; 0: never
 
 	// BodyTimeout is how long a client may take to send a request's body to an
 	// endpoint; 0: DefaultBodyTimeout. What goes through to the shop is not

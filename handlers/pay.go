@@ -1,7 +1,7 @@
 package handlers
 
 import (
-	"errors"
+	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,19 +14,16 @@ import (
 
 // payPage answers GET /pay/{id}: the hosted payment page.
 func (h *Handler) payPage(w http.ResponseWriter, r *http.Request, id string) {
-	b, err := h.Payments.Bill(r.Context(), h.Scope, id)
+	shown, err := h.Payments.Showing(r.Context(), h.Scope, id, h.Retry)
 	if err != nil {
 		h.failBuyer(w, r, err, false)
 		return
 	}
-	details, err := h.Payments.Details(r.Context(), h.Scope, id)
-	if err != nil && !errors.Is(err, bill.ErrNotFound) {
-		h.failBuyer(w, r, err, false)
-		return
-	}
+	b := shown.Bill
 	document, err := h.Page.Payment(content.Payment{
-		Reader: reader(r), Bill: b, Details: details, Merchant: h.merchant(r), ReturnURL: h.returnURL(b, details),
-		Refresh: h.MinInterval, Now: h.Now(),
+		Reader: reader(r), Bill: b, Details: shown.Details, Merchant: h.merchant(r), ReturnURL: h.returnURL(b, shown.Details),
+		Refresh: h.MinInterval, Now: h.Now(), Ways: h.ways(r, b),
+		Newer: shown.Newer, PaidBill: shown.PaidBill, Told: shown.Told, MayRetry: shown.MayRetry,
 	})
 	if err != nil {
 		h.Logger.Error("draw payment page", zap.String("bill", id), zap.Error(err))
@@ -34,6 +31,32 @@ func (h *Handler) payPage(w http.ResponseWriter, r *http.Request, id string) {
 		return
 	}
 	writePage(w, r, http.StatusOK, document)
+}
+
+// ways are what the buyer may choose from; none where they are not known now,
+// which the page says.
+func (h *Handler) ways(r *http.Request, b bill.Bill) []content.Way {
+	if b.Status != bill.Choose {
+		return nil
+	}
+	offered, err := h.Payments.Ways(r.Context(), h.Scope, b)
+	if err != nil {
+		h.Logger.Warn("ways to pay are not known", zap.String("bill", b.ID), zap.Error(err))
+		return nil
+	}
+	channels := make(map[string]int)
+	for _, w := range offered {
+		channels[w.PayChannel]++
+	}
+	ways := make([]content.Way, 0, len(offered))
+	for _, w := range offered {
+		way := content.Way{PayType: w.PayType, PayChannel: w.PayChannel, Name: cmp.Or(w.Name, w.PayChannel)}
+		if channels[w.PayChannel] > 1 {
+			way.Type = cmp.Or(w.TypeName, w.PayType)
+		}
+		ways = append(ways, way)
+	}
+	return ways
 }
 
 // reader is whose language a page is in.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/handlers"
@@ -31,6 +32,43 @@ func TestTheWayBackIsTheOrdersOrTheConfiguredOne(t *testing.T) {
 	wantContains(t, s.do(get("/qlink/pay/"+billID)).Body.String(), `href="https://shop.example/done?o=A%26b%3Dx%20%221%2B%C3%BC&amp;b=`+billID+`"`)
 	s.engine.details.ReturnURL = "/orders/7"
 	wantContains(t, s.do(get("/qlink/pay/"+billID)).Body.String(), `href="/orders/7"`)
+}
+
+func TestThePageKnowsWhatTheOrderHasBesidesThisBill(t *testing.T) {
+	const newer = "11111111-2222-4333-8444-555555555555"
+	s := newSite(t, func(a *handlers.API) { a.Retry = time.Hour })
+	s.engine.bills[billID] = billIn(bill.Expired)
+	s.engine.shown = payment.Showing{Newer: newer}
+	wantContains(t, s.do(get("/qlink/pay/"+billID)).Body.String(), `<a href="`+newer+`">Go to the newer payment</a>`)
+	s.engine.shown = payment.Showing{Newer: newer, PaidBill: newer}
+	wantContains(t, s.do(get("/qlink/pay/"+billID+"?lang=en")).Body.String(), `<a href="`+newer+`?lang=en">See that payment</a>`)
+	s.engine.shown = payment.Showing{MayRetry: true}
+	wantContains(t, s.do(get("/qlink/pay/"+billID)).Body.String(), `action="../bills/`+billID+`/retry"`)
+	if s.engine.gotWithin != time.Hour {
+		t.Errorf("retry within %v", s.engine.gotWithin)
+	}
+}
+
+func TestThePageOffersTheWaysToPay(t *testing.T) {
+	s := newSite(t)
+	s.engine.bills[billID] = billIn(bill.Choose)
+	s.engine.ways = []payment.Way{{PayType: "ONLINE", PayChannel: "DANA", Name: "Dana <wallet>"}, {PayType: "ONLINE", PayChannel: "OVO"}, {PayType: "SCAN", PayChannel: "OVO", TypeName: "Scan"}}
+	html := s.do(get("/qlink/pay/" + billID)).Body.String()
+	wantContains(t, html, "Dana &lt;wallet&gt;</bdi></button>", "<bdi>OVO</bdi> · <bdi>ONLINE</bdi>", "<bdi>OVO</bdi> · <bdi>Scan</bdi>", `value="SCAN"`)
+	s.engine.ways, s.engine.waysErr = nil, bill.ErrUnavailable
+	html = s.do(get("/qlink/pay/" + billID)).Body.String()
+	wantContains(t, html, "cannot be shown right now", `http-equiv="refresh"`)
+	wantNot(t, html, "/choose")
+}
+
+func TestAFormKeepsTheLanguageOfItsPage(t *testing.T) {
+	s := newSite(t)
+	s.engine.refreshed = waitingBill()
+	w := s.do(asBrowser(post(billPath+"/refresh?lang=zh-Hant", "")))
+	wantStatus(t, w, 303)
+	wantHeader(t, w.Header(), "Location", "../../pay/"+billID+"?lang=zh-Hant")
+	w = s.do(asBrowser(post(billPath+"/refresh?lang=%0d%0aX:%20y%26", "")))
+	wantHeader(t, w.Header(), "Location", "../../pay/"+billID+"?lang=%0D%0AX%3A+y%26")
 }
 
 func TestAPageThatDoesNotExistIsAPageForABrowser(t *testing.T) {

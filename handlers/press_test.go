@@ -106,8 +106,10 @@ func TestABrowsersPostMustComeFromThisSiteOrAnAllowedOne(t *testing.T) {
 	} {
 		s := newSite(t, func(a *handlers.API) { a.AllowedOrigins = []string{"https://spa.example"} })
 		s.engine.refreshed = waitingBill()
-		for _, what := range []string{"cancel", "refresh"} {
-			r := post(billPath+"/"+what, "")
+		s.engine.chosen, s.engine.retried.Bill = waitingBill(), waitingBill()
+		for _, what := range []string{"cancel", "refresh", "choose", "retry"} {
+			r := post(billPath+"/"+what, `{"payTypeCode":"ONLINE","payChannelCode":"QRIS"}`)
+			r.Header.Set("Content-Type", "application/json")
 			setIf(r.Header.Set, "Origin", c.origin)
 			setIf(r.Header.Set, "Sec-Fetch-Site", c.site)
 			w := s.do(r)

@@ -40,6 +40,8 @@ var (
 	errIdempotencyKey = &problem{Status: 400, Code: "bad_idempotency_key", Title: "Bad Idempotency-Key", Detail: "The header Idempotency-Key must come once, with 1 to 255 printable ASCII characters."}
 	errForgeries      = &problem{Status: 429, Code: "too_many_bad_signatures", Title: "Too many bad signatures", Detail: "Too many requests from this address were not signed as they must be.", RetryAfter: time.Second}
 	errBodyTimeout    = &problem{Status: 408, Code: "body_timeout", Title: "Too slow", Detail: "The request's body did not come in time."}
+	errMediaType      = &problem{Status: 415, Code: "unsupported_media_type", Title: "Not a form", Detail: "The request's body must be JSON (application/json) or a form (application/x-www-form-urlencoded)."}
+	errBadChoice      = &problem{Status: 400, Code: "bad_choice", Title: "Bad choice", Detail: "The request must name payTypeCode and payChannelCode, each once, as texts."}
 	errNoQR           = &problem{Status: 404, Code: "no_qr_code", Title: "No QR code", Detail: "This payment is not made by QR code."}
 	errUpstreamOrder  = &problem{Status: 502, Code: "bad_order", Title: "The shop's order cannot be paid", Detail: "The shop handed over an order that is not right. This is the shop's fault, not yours."}
 )
@@ -53,13 +55,16 @@ var (
 	unavailable  = &problem{Status: 503, Code: "unavailable", Title: "Payments are not available now", Detail: "This is a passing fault. Please come back in a moment.", RetryAfter: 10 * time.Second}
 	internal     = &problem{Status: 500, Code: "internal_error", Title: "Something went wrong", Detail: "The fault is ours and has been recorded."}
 	refusalTable = map[payment.Code]*problem{
-		payment.CodePreviousOpen:  {Status: 409, Title: "An earlier payment is still open", Detail: "An earlier payment of this order has not certainly ended yet. Please wait: a second one starts only when it has.", RetryAfter: 5 * time.Second},
-		payment.CodePaidOtherwise: {Status: 409, Title: "Paid already, at another amount", Detail: "This order is paid, but at another amount than is asked for now."},
-		payment.CodeAlreadyPaid:   {Status: 409, Title: "Paid already", Detail: "A paid bill cannot be cancelled."},
-		payment.CodeCancelRefused: {Status: 409, Title: "Not cancelled", Detail: "The payment provider did not cancel this payment: it may still be paid."},
-		payment.CodeStaleOrder:    {Status: 409, Title: "A newer order exists", Detail: "This order was signed before the one that is being paid now."},
-		payment.CodeKeyRunning:    {Status: 409, Title: "Still running", Detail: "The first request with this Idempotency-Key has not ended yet.", RetryAfter: 2 * time.Second},
-		payment.CodeKeyReused:     {Status: 422, Title: "Idempotency-Key used before", Detail: "This Idempotency-Key came before with another body."},
+		payment.CodePreviousOpen:    {Status: 409, Title: "An earlier payment is still open", Detail: "An earlier payment of this order has not certainly ended yet. Please wait: a second one starts only when it has.", RetryAfter: 5 * time.Second},
+		payment.CodePaidOtherwise:   {Status: 409, Title: "Paid already, at another amount", Detail: "This order is paid, but at another amount than is asked for now."},
+		payment.CodeAlreadyPaid:     {Status: 409, Title: "Paid already", Detail: "This order is paid: it is neither cancelled nor paid again."},
+		payment.CodeCancelRefused:   {Status: 409, Title: "Not cancelled", Detail: "The payment provider did not cancel this payment: it may still be paid."},
+		payment.CodeStaleOrder:      {Status: 409, Title: "A newer order exists", Detail: "This order was signed before the one that is being paid now."},
+		payment.CodeKeyRunning:      {Status: 409, Title: "Still running", Detail: "The first request with this Idempotency-Key has not ended yet.", RetryAfter: 2 * time.Second},
+		payment.CodeNotChoosable:    {Status: 409, Title: "Nothing to choose", Detail: "How this bill is paid is not, or no longer, to be chosen."},
+		payment.CodeNotOffered:      {Status: 422, Title: "Not offered", Detail: "This way to pay is not offered for this bill."},
+		payment.CodeRetryNotAllowed: {Status: 409, Title: "Not to be tried again here", Detail: "A new attempt to pay this order cannot be started here. Please go back to the shop."},
+		payment.CodeKeyReused:       {Status: 422, Title: "Idempotency-Key used before", Detail: "This Idempotency-Key came before with another body."},
 	}
 )
 

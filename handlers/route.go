@@ -85,6 +85,10 @@ func (h *Handler) findOfBill(id, what string) (endpoint, bool) {
 		e.post = h.cancelBill
 	case "refresh":
 		e.post = h.refresh
+	case "choose":
+		e.post = h.choose
+	case "retry":
+		e.post = h.retry
 	case "qr.svg":
 		e.get = h.qrSVG
 	case "qr.png":

@@ -59,12 +59,13 @@ func TestUnknownForeignAndMalformedIdsGetTheSameAnswer(t *testing.T) {
 			t.Errorf("%s: %d %v %s", path, w.Code, w.Header(), w.Body)
 		}
 	}
-	for _, what := range []string{"cancel", "refresh"} {
-		s.engine.billErr = bill.ErrNotFound
-		wantStatus(t, s.do(post("/qlink/bills/"+other+"/"+what, "")), 404)
-	}
-	for _, what := range []string{"choose", "retry"} {
-		wantStatus(t, s.do(post(billPath+"/"+what, "")), 404)
+	for _, what := range []string{"cancel", "refresh", "choose", "retry"} {
+		s.engine.billErr, s.engine.chooseErr, s.engine.retryErr = bill.ErrNotFound, bill.ErrNotFound, bill.ErrNotFound
+		r := post("/qlink/bills/"+other+"/"+what, "payTypeCode=ONLINE&payChannelCode=QRIS")
+		r.Header.Set("Content-Type", aForm)
+		if w := s.do(r); w.Code != 404 || w.Body.String() != first.Body.String() {
+			t.Errorf("%s: %d %s", what, w.Code, w.Body)
+		}
 	}
 }
 
@@ -73,7 +74,7 @@ func TestAMalformedIdIsAnsweredLikeAnUnknownOneInEveryRespect(t *testing.T) {
 	unknown := strings.Replace(billID, "3", "4", 1)
 	ask := func(id, method, path, origin, accept string) string {
 		s := newSite(t, func(a *handlers.API) { a.AllowedOrigins = []string{"https://spa.example"} })
-		s.engine.billErr = bill.ErrNotFound
+		s.engine.billErr, s.engine.chooseErr, s.engine.retryErr = bill.ErrNotFound, bill.ErrNotFound, bill.ErrNotFound
 		r := httptest.NewRequest(method, strings.Replace(path, "ID", id, 1), nil)
 		setIf(r.Header.Set, "Origin", origin)
 		setIf(r.Header.Set, "Accept", accept)
@@ -83,7 +84,7 @@ func TestAMalformedIdIsAnsweredLikeAnUnknownOneInEveryRespect(t *testing.T) {
 		w := s.do(r)
 		return withoutNonce(fmt.Sprint(w.Code, w.Header(), w.Body))
 	}
-	for _, path := range []string{"/qlink/bills/ID", "/qlink/bills/ID?wait=abc", "/qlink/bills/ID/cancel", "/qlink/bills/ID/refresh", "/qlink/bills/ID/qr.svg", "/qlink/pay/ID"} {
+	for _, path := range []string{"/qlink/bills/ID", "/qlink/bills/ID?wait=abc", "/qlink/bills/ID/cancel", "/qlink/bills/ID/refresh", "/qlink/bills/ID/choose", "/qlink/bills/ID/retry", "/qlink/bills/ID/qr.svg", "/qlink/pay/ID"} {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "OPTIONS"} {
 			for _, origin := range []string{"", "https://spa.example", "https://evil.example"} {
 				for _, accept := range []string{"", "text/html"} {
@@ -102,7 +103,7 @@ func TestAMalformedIdIsAnsweredLikeAnUnknownOneInEveryRespect(t *testing.T) {
 func TestAWrongMethodIsToldTheRightOnes(t *testing.T) {
 	s := newSite(t)
 	for path, allow := range map[string]string{
-		billPath: "GET, HEAD", billPath + "/cancel": "POST", billPath + "/refresh": "POST", billPath + "/qr.svg": "GET, HEAD", billPath + "/qr.png": "GET, HEAD",
+		billPath: "GET, HEAD", billPath + "/cancel": "POST", billPath + "/refresh": "POST", billPath + "/choose": "POST", billPath + "/retry": "POST", billPath + "/qr.svg": "GET, HEAD", billPath + "/qr.png": "GET, HEAD",
 		"/qlink/pay/" + billID: "GET, HEAD", "/qlink/bills": "POST", "/qlink/orders/O1": "GET, HEAD", "/qlink/orders/O1/cancel": "POST", "/qlink/payNotification": "POST",
 	} {
 		for _, method := range []string{"DELETE", "OPTIONS", "PATCH", "FOO"} {

@@ -415,6 +415,43 @@ var mutations = []mutation{
 		[]edit{{"if reported, ok := record.Unconfirmed(); ok {", "if reported, ok := record.Unconfirmed(); ok && reported.ID == \"\" {"}},
 	},
 
+	// What a buyer may choose, and try again.
+	{
+		"choice", "what is not offered is taken", "payment/choose.go",
+		"./payment TestOnlyWhatIsOfferedCanBeChosen",
+		[]edit{{"return o.PayType == payType && o.PayChannel == payChannel })", "return o.PayChannel != \"\" })"}},
+	},
+	{
+		"choice", "made twice", "bill/transition.go",
+		"./payment TestSixtyFourChoicesAreOnePayment",
+		[]edit{{"case b.Status != Choose, b.ExpiryPassed(e.At):", "case b.ExpiryPassed(e.At):"}},
+	},
+	{
+		"choice", "made after the bill's time", "bill/transition.go",
+		"./bill TestNothingIsChosenTwiceTooLateOrByHalf",
+		[]edit{{"case b.Status != Choose, b.ExpiryPassed(e.At):", "case b.Status != Choose:"}},
+	},
+	{
+		"try again", "the gateway is not asked once more", "payment/retry.go",
+		"./payment TestAPaymentThatTheGatewayKnowsOfIsSeenBeforeANewAttemptBegins",
+		[]edit{{"return w.restart(s, o, h, record, b)", "c, err = w.start(s, o, h, record)\n\treturn c, false, err"}},
+	},
+	{
+		"try again", "each press is an attempt", "payment/retry.go",
+		"./payment TestSixtyFourPressesOfTryAgainAreOneAttempt",
+		[]edit{{"if latest, _ := record.Latest(); latest.ID != id {", "if latest, _ := record.Latest(); latest.ID == \"\" {"}},
+	},
+	{
+		"try again", "beside a reported payment", "payment/retry.go",
+		"./payment TestAReportedPaymentIsConfirmedBeforeANewAttemptBegins",
+		[]edit{{"if reported, ok := record.Unconfirmed(); ok {", "if reported, ok := record.Unconfirmed(); ok && reported.ID == \"\" {"}},
+	},
+	{
+		"try again", "at an amount that the shop has changed", "payment/create.go",
+		"./payment TestWhatTheShopTookBackOrChangedIsNotTriedAgain",
+		[]edit{{"if before := current; !before.Matches(o) {", "if before := current; before.ID == \"\" {"}},
+	},
+
 	// What is kept for ever (retention).
 	{
 		"retention", "what is open is forgotten", "bill/transition.go",

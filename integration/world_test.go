@@ -246,6 +246,8 @@ type billJSON struct {
 	OrderCode       string `json:"orderCode"`
 	Attempt         int    `json:"attempt"`
 	Amount          string `json:"amount"`
+	PayType         string `json:"payTypeCode"`
+	PayChannel      string `json:"payChannelCode"`
 	BillCode        string `json:"billCode"`
 	CancelRequested bool   `json:"cancelRequested"`
 	SettledBy       string `json:"settledBy"`

@@ -18,8 +18,8 @@ const (
 	breakerPause    = 10 * time.Second
 )
 
-// watched is an account's gateway with a breaker that hears of every call.
-// Buyers' and shops' calls are always made; only the workers heed it.
+// watched is an account's gateway with a breaker that hears of every call about
+// a bill. Buyers' and shops' calls are always made; only the workers heed it.
 type watched struct {
 	Gateway
 

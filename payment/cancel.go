@@ -48,7 +48,7 @@ func (e *Engine) CancelOrder(ctx context.Context, s Scope, orderCode string) (bi
 	}
 	// Whoever holds an order that the shop signed before must not revive it.
 	w := e.work(ctx, store, s.Account)
-	if b, err = w.handedOver(b, HandOver{At: w.now().Truncate(time.Second)}); err != nil {
+	if b, err = w.withdraw(b, HandOver{At: w.now().Truncate(time.Second)}); err != nil {
 		return bill.Bill{}, err
 	}
 	return e.cancelFor(ctx, store, s, b, bill.CancelShop)

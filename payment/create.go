@@ -176,6 +176,11 @@ func (w *work) attempt(s Scope, o bill.Order, h HandOver) (c Created, again bool
 		ended := c.Bill.Status.EndedUnpaid() && c.Outcome != OutcomeRefused
 		return c, ended, err
 	}
+	if before := current; !before.Matches(o) {
+		if current, err = w.withdraw(before, h); err != nil || !before.Withdrawn {
+			return Created{}, true, err
+		}
+	}
 	if reported, ok := record.Unconfirmed(); ok {
 		return w.awaitConfirmation(s, h, current, reported)
 	}
@@ -243,6 +248,14 @@ func (w *work) handedOver(b bill.Bill, h HandOver) (bill.Bill, error) {
 	return step.Bill, err
 }
 
+// withdraw stores that the shop stands by b's terms no longer, whatever becomes
+// of its new ones: no buyer begins another attempt by the old. It moves the
+// order's revision, so that none who is about to gets ahead.
+func (w *work) withdraw(b bill.Bill, h HandOver) (bill.Bill, error) {
+	step, err := w.record(b.ID, bill.Event{Kind: bill.EventWithdrawn, At: h.At, Source: bill.ByShop})
+	return step.Bill, err
+}
+
 // settled is the answer about a bill that exists, once the outcome of its
 // /apply, and of a payment that was reported, is known as far as it can be.
 func (w *work) settled(b bill.Bill) (Created, error) {
@@ -299,7 +312,7 @@ func (w *work) start(s Scope, o bill.Order, h HandOver, record bill.OrderRecord)
 	template := bill.Bill{
 		ID: w.engine.cfg.NewID(), Ledger: s.Account.Ledger, Account: s.Account.Name, Shop: s.Shop,
 		Attempt: len(record.Attempts) + 1, LiveMode: s.Account.LiveMode,
-		SignedAt: h.At, ExpiresAt: s.Account.expiry(o, now),
+		SignedAt: h.At, ExpiresAt: s.Account.expiry(o, now), RetryOf: h.retryOf,
 	}
 	if w.engine.cfg.OpenPerClient > 0 {
 		template.Client = h.Client

@@ -26,13 +26,21 @@ type gateway struct {
 	cancelErr    error
 	cancelAnswer string // "": by the payment's state
 	onCancel     func(p *booking)
+
+	methods []qlink.PayMethod // that it lists …
+	listErr error
+	listing chan struct{} // … once this is closed
 }
 
 type booking struct {
-	id, order, amount, currency, status string
+	id, order, amount, currency, channel, status string
 }
 
-func newGateway() *gateway { return &gateway{ledger: make(map[string]*booking)} }
+func newGateway() *gateway {
+	g := &gateway{ledger: make(map[string]*booking), listing: make(chan struct{})}
+	close(g.listing)
+	return g
+}
 
 func (g *gateway) Apply(_ context.Context, r qlink.ApplyRequest) (qlink.ApplyAnswer, error) {
 	g.mu.Lock()
@@ -48,7 +56,7 @@ func (g *gateway) Apply(_ context.Context, r qlink.ApplyRequest) (qlink.ApplyAns
 		return qlink.ApplyAnswer{}, g.applyErr
 	}
 	if _, known := g.ledger[r.TradeUUID]; !known {
-		g.ledger[r.TradeUUID] = &booking{id: r.TradeUUID, order: r.OrderCode, amount: r.Amount, currency: r.Currency, status: "WAIT"}
+		g.ledger[r.TradeUUID] = &booking{id: r.TradeUUID, order: r.OrderCode, amount: r.Amount, currency: r.Currency, channel: r.PayTypeCode + "/" + r.PayChannelCode, status: "WAIT"}
 	}
 	if g.applyErr != nil {
 		return qlink.ApplyAnswer{}, g.applyErr
@@ -102,6 +110,21 @@ func (g *gateway) Cancel(_ context.Context, id, _ string) (qlink.CancelAnswer, e
 	}
 	p.status = "CANCEL"
 	return qlink.CancelAnswer{Status: qlink.ParseCancelStatus("SUCCESS")}, nil
+}
+
+func (g *gateway) QueryPayAccount(ctx context.Context) ([]qlink.PayMethod, error) {
+	g.mu.Lock()
+	wait := g.listing
+	g.calls = append(g.calls, "list")
+	g.mu.Unlock()
+	select {
+	case <-wait:
+	case <-ctx.Done():
+		return nil, &qlink.Error{Operation: "queryPayAccount", Kind: qlink.KindUnclear, Err: ctx.Err()}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.methods, g.listErr
 }
 
 // set changes the gateway under its lock.

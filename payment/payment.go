@@ -28,6 +28,7 @@ type Gateway interface {
 	Apply(ctx context.Context, r qlink.ApplyRequest) (qlink.ApplyAnswer, error)
 	GetPayStatus(ctx context.Context, tradeUUIDs, billCodes []string) (qlink.StatusAnswer, error)
 	Cancel(ctx context.Context, tradeUUID, billCode string) (qlink.CancelAnswer, error)
+	QueryPayAccount(ctx context.Context) ([]qlink.PayMethod, error)
 }
 
 // Account is a configured account with its placeholders resolved. New puts a
@@ -50,6 +51,8 @@ type Account struct {
 	AcceptUnknown bool                     // a notification about an unknown bill is answered as if known
 
 	ConfirmSuccess bool // a notification's SUCCESS counts once a query agrees
+
+	list *listing // what the gateway lists to choose from; New sets it
 }
 
 // Scope is what a handler answers for: one account and one shop.
@@ -109,6 +112,7 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	for _, a := range cfg.Accounts {
 		a.Gateway = watch(a.Gateway)
+		a.list = new(listing)
 	}
 	return &Engine{cfg: cfg, posted: make(chan struct{}, 1)}
 }
@@ -127,6 +131,8 @@ type HandOver struct {
 	Client string
 	// Idempotency is set where the shop sent an Idempotency-Key.
 	Idempotency *Idempotency
+
+	retryOf string // id of the attempt that a buyer follows by another
 }
 
 // Idempotency names a request that a shop may repeat.
@@ -167,11 +173,15 @@ type Code string
 const (
 	CodePreviousOpen  Code = "previous_attempt_open"  // the earlier attempt has not certainly ended
 	CodePaidOtherwise Code = "paid_at_another_amount" // paid, but not what is asked now
-	CodeAlreadyPaid   Code = "already_paid"           // a paid bill cannot be cancelled
+	CodeAlreadyPaid   Code = "already_paid"           // a paid order is neither cancelled nor paid again
 	CodeCancelRefused Code = "cancel_refused"         // the gateway did not cancel
 	CodeStaleOrder    Code = "stale_order"            // signed before the current attempt's hand-over
 	CodeKeyRunning    Code = "idempotency_running"    // the first request with this key has not ended
 	CodeKeyReused     Code = "idempotency_key_reused" // this key came with another body
+
+	CodeNotChoosable    Code = "not_choosable"     // how to pay is not, or no longer, to be chosen
+	CodeNotOffered      Code = "not_offered"       // what was chosen is not offered
+	CodeRetryNotAllowed Code = "retry_not_allowed" // no new attempt is the buyer's to begin
 )
 
 // Refusal is an error that names a rule and, where one is meant, the bill.

@@ -128,7 +128,7 @@ func (e *Engine) reconcile(ctx context.Context, store bill.Store, account *Accou
 	gateway := account.Gateway.(*watched)
 	w := e.work(ctx, store, account)
 	w.asking = ctx
-	bills = slices.DeleteFunc(bills, w.askedLately)
+	bills = slices.DeleteFunc(w.withoutChoices(bills), w.askedLately)
 	if len(bills) > 0 && !gateway.answers(ctx, bills[0].ID) {
 		e.putOff(ctx, store, bills, breakerPause)
 		return
@@ -155,6 +155,24 @@ func (e *Engine) reconcile(ctx context.Context, store bill.Store, account *Accou
 		if _, err := w.refresh(b); err != nil {
 			e.cfg.Logger.Warn("reconcile bill", zap.String("bill", b.ID), zap.Error(err))
 		}
+	})
+}
+
+// withoutChoices leaves out bills whose way to pay is not chosen yet. The
+// gateway knows nothing of them: they end in time without it.
+func (w *work) withoutChoices(bills []bill.Bill) []bill.Bill {
+	var ends sync.WaitGroup
+	defer ends.Wait()
+	return slices.DeleteFunc(bills, func(b bill.Bill) bool {
+		if b.Status != bill.Choose {
+			return false
+		}
+		ends.Go(func() {
+			if _, err := w.endOverdue(b); err != nil {
+				w.engine.cfg.Logger.Warn("end bill", zap.String("bill", b.ID), zap.Error(err))
+			}
+		})
+		return true
 	})
 }
 

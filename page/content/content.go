@@ -37,7 +37,8 @@ type Payment struct {
 type Way struct {
 	PayType    string
 	PayChannel string
-	Name       string // for people; never ""
+	Name       string // of the channel, for people; never ""
+	Type       string // name of the type, where that alone tells two ways apart; ""
 }
 
 // Failure is a page about something that did not work.
