@@ -313,13 +313,19 @@ func (a *Account) unmarshalTransport(d *caddyfile.Dispenser) error {
 //		}
 //
 //		retry <duration>                           # for so long after the hand-over a buyer may start a new attempt; default off
-//		page {                                     # not yet
-//			...
+//		# how the hosted payment page looks and speaks
+//		page {
+//			name     <merchant>                    # default: the public host
+//			logo     <file>                        # SVG, PNG, JPEG, GIF or WebP; 16 KiB at most
+//			theme    auto|light|dark               # default auto
+//			accent   <rrggbb> [<rrggbb>]           # of buttons and links; the second in the dark theme
+//			support  <contact>                     # an e-mail address, telephone number, http(s) address, or any text
+//			language <tag>                         # of all pages; default: each buyer's own
+//			texts    <file>...                     # over the built-in ones: id.json; repeatable
+//			template <file>                        # in the place of the built-in page
+//			frame_ancestors <origin>...            # who may embed the page; default nobody
 //		}
 //	}
-//
-// What is marked "not yet" belongs to the grammar but not to this version, and
-// is an error.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
@@ -338,7 +344,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "notify":
 			return unmarshalNotify(d, &h.Notify)
 		case "page":
-			return d.WrapErr(unsupportedError(name))
+			return h.unmarshalPage(d)
 		default:
 			return unknownOption(d, "qlink", name)
 		}
@@ -378,18 +384,10 @@ func (h *Handler) unmarshalCheckout(d *caddyfile.Dispenser) error {
 }
 
 func (h *Handler) unmarshalOrigins(d *caddyfile.Dispenser) error {
-	if h.AllowedOrigins != nil {
-		return d.Err("allowed_origins is set twice; put all origins on one line")
-	}
-	if h.AllowedOrigins = d.RemainingArgs(); len(h.AllowedOrigins) == 0 {
-		return d.Err("allowed_origins wants an origin")
-	}
-	for _, o := range h.AllowedOrigins {
-		if _, err := origin(o); err != nil && !hasPlaceholder(o) {
-			return d.Errf("allowed_origins: %q %w", o, err)
-		}
-	}
-	return nil
+	return unmarshalList(d, "allowed_origins", &h.AllowedOrigins, func(list []string) error {
+		_, err := origins(list)
+		return err
+	})
 }
 
 func (h *Handler) unmarshalAPI(d *caddyfile.Dispenser) error {

@@ -104,7 +104,10 @@ func TestWhatCannotBeLoadedIsToldByAccountAndField(t *testing.T) {
 		{accountOf, accountOf + `,"confirm_success":"yes"`, `account "default": confirm_success: "yes" is none of ["on" "off"]`},
 		{handlerOf, handlerOf + `,"retry":"0"`, `retry: must be above zero`},
 		{handlerOf, handlerOf + `,"retry":"{env.QLINK_TEST_EMPTY}"`, `retry: evaluated placeholder {env.QLINK_TEST_EMPTY} is empty`},
-		{handlerOf, handlerOf + `,"page":{}`, `page is not supported by this version yet`},
+		{handlerOf, handlerOf + `,"page":{"language":"fr"}`, `page: there are no texts in language "fr"`},
+		{handlerOf, handlerOf + `,"page":{"logo":"/nowhere/logo.png"}`, `page: logo: open /nowhere/logo.png`},
+		{handlerOf, handlerOf + `,"page":{"accent":["ffcc00"]}`, `page: accent: #ffcc00 cannot be read`},
+		{handlerOf, handlerOf + `,"page":{"support":"{env.QLINK_TEST_EMPTY}"}`, `page: support: evaluated placeholder {env.QLINK_TEST_EMPTY} is empty`},
 	}
 	if err := validate(t, []byte(sound)); err != nil {
 		t.Fatalf("what the tests spoil does not load itself: %v", err)

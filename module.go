@@ -80,7 +80,6 @@ type App struct {
 	audience    *audience
 	vault       *vault
 	engine      *payment.Engine
-	pages       *page.Renderer
 	minInterval time.Duration
 }
 
@@ -110,9 +109,6 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	if err := a.provisionStore(ctx); err != nil {
 		return fmt.Errorf("store: %w", err)
-	}
-	if a.pages, err = page.New(); err != nil {
-		return err
 	}
 	a.minInterval = s.minInterval
 	a.engine = payment.New(payment.Config{
@@ -290,7 +286,9 @@ type Handler struct {
 	// shop.
 	Retry string `json:"retry,omitempty"`
 
-	laterOfHandler
+	// Page is how the hosted payment page looks and speaks. Default: plain, in
+	// the buyer's language.
+	Page *Page `json:"page,omitempty"`
 
 	prefix    string
 	checkout  caddyhttp.MatchPath
@@ -327,16 +325,21 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.drain = newDrain(ctx)
 	app.audience.join(s.account, s.shop, s.notify)
-	h.endpoints, err = handlers.New(h.endpointsAPI(ctx, app, account, s))
+	pages, err := page.New(s.page.Config)
+	if err != nil {
+		return fmt.Errorf("page: %w", err)
+	}
+	h.endpoints, err = handlers.New(h.endpointsAPI(ctx, app, account, pages, s))
 	return err
 }
 
-func (h *Handler) endpointsAPI(ctx caddy.Context, app *App, account *payment.Account, s site) handlers.API {
+func (h *Handler) endpointsAPI(ctx caddy.Context, app *App, account *payment.Account, pages *page.Renderer, s site) handlers.API {
 	api := handlers.API{
 		Payments:       app.engine,
 		Scope:          payment.Scope{Account: account, Shop: s.shop},
 		Accounts:       app.accounts,
-		Page:           app.pages,
+		Page:           pages,
+		Merchant:       s.page.name,
 		Prefix:         s.prefix,
 		PublicURL:      s.publicURL,
 		ReturnURL:      s.returnURL,

@@ -3,7 +3,6 @@ package caddyqlink
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/caddy-qlink/caddy-qlink/payment"
@@ -32,6 +31,7 @@ type site struct {
 	retry     time.Duration // 0: off
 	api       *api
 	notify    []payment.Target
+	page      hosted
 }
 
 type api struct {
@@ -64,10 +64,7 @@ var apiOptions = []option[API, api]{
 func (h *Handler) site() (site, error) {
 	s := site{account: defaultName, shop: defaultName, prefix: defaultPrefix, returnURL: "/"}
 	r := newResolver()
-	err := h.laterOfHandler.check()
-	if err == nil {
-		err = resolve(r, siteOptions, h, &s)
-	}
+	err := resolve(r, siteOptions, h, &s)
 	if err == nil {
 		err = resolve(r.keeping("order_code", "bill"), []option[Handler, site]{returnURL}, h, &s)
 	}
@@ -84,6 +81,11 @@ func (h *Handler) site() (site, error) {
 	}
 	if err == nil {
 		s.notify, err = resolveNotify(r, h.Notify)
+	}
+	if err == nil {
+		if s.page, err = h.Page.hosted(r); err != nil {
+			err = fmt.Errorf("page: %w", err)
+		}
 	}
 	return s, err
 }
@@ -122,14 +124,8 @@ func (h *Handler) resolveOrigins(r resolver, s *site) error {
 	if err != nil {
 		return fmt.Errorf("allowed_origins: %w", err)
 	}
-	for _, w := range written {
-		o, err := origin(w)
-		if err != nil {
-			return fmt.Errorf("allowed_origins: %q %w", w, err)
-		}
-		if !slices.Contains(s.origins, o) {
-			s.origins = append(s.origins, o)
-		}
+	if s.origins, err = origins(written); err != nil {
+		return fmt.Errorf("allowed_origins: %w", err)
 	}
 	return nil
 }

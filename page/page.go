@@ -32,7 +32,7 @@ var script string
 type Config struct {
 	Logo           string   // path of a picture, of 16 KiB at most; "": none
 	Theme          string   // ThemeAuto, ThemeLight or ThemeDark; "": ThemeAuto
-	Accent         string   // #rrggbb, readable on white; "": the style sheet's blue
+	Accent         string   // rrggbb or #rrggbb, readable on white; "": the style sheet's blue
 	AccentDark     string   // likewise on the dark theme's card; "": Accent, lightened
 	Support        string   // whom a buyer may ask: an e-mail address, a telephone number, an http(s) address or any text
 	Language       string   // BCP 47: the one of all pages; "": each reader's own

@@ -29,11 +29,12 @@ var (
 // leastContrast is what text needs (WCAG 2.2, 1.4.3, level AA).
 const leastContrast = 4.5
 
-// parseColour reads #rrggbb.
+// parseColour reads rrggbb, or #rrggbb.
 func parseColour(text string) (colour, error) {
-	n, err := strconv.ParseUint(strings.TrimPrefix(text, "#"), 16, 24)
-	if err != nil || len(text) != len("#rrggbb") || text[0] != '#' {
-		return colour{}, fmt.Errorf("%q is no colour such as #0b5fff", text)
+	digits := strings.TrimPrefix(text, "#")
+	n, err := strconv.ParseUint(digits, 16, 24)
+	if err != nil || len(digits) != len("rrggbb") {
+		return colour{}, fmt.Errorf("%q is no colour such as 0b5fff", text)
 	}
 	return colour{uint8(n >> 16), uint8(n >> 8), uint8(n)}, nil //nolint:gosec // each is a byte of the number
 }
@@ -97,6 +98,13 @@ func accents(light, dark string) (onLight, onDark colour, err error) {
 		return onLight, onDark, err
 	}
 	return onLight, onDark, readable(onDark, darkCard, "dark")
+}
+
+// CheckAccent reports what is wrong with a configured accent: no colours of the
+// form #rrggbb, or such as cannot be read on the page. dark may be "".
+func CheckAccent(light, dark string) error {
+	_, _, err := accents(light, dark)
+	return err
 }
 
 func readable(c, card colour, theme string) error {

@@ -12,6 +12,7 @@ func TestAnAccentThatCannotBeReadIsRefused(t *testing.T) {
 	for _, c := range []struct{ light, dark, want string }{
 		{"#0b5fff", "", ""},
 		{"#000000", "", ""},
+		{"000000", "", ""},
 		{"#767676", "", ""}, // the lightest grey that passes on white
 		{"#777777", "", "contrast is 4.5"},
 		{"#ffcc00", "", "cannot be read on the light theme's #ffffff"},
