@@ -76,7 +76,7 @@ func (b *tab) another() *tab {
 
 func newTab(t *testing.T, parent context.Context, h habits, options ...chromedp.ContextOption) *tab {
 	t.Helper()
-	b := &tab{t: t, habits: h, seen: &watch{paints: make(map[cdp.LoaderID]cdp.MonotonicTime)}}
+	b := &tab{t: t, habits: h, seen: newWatch()}
 	ctx, cancel := chromedp.NewContext(parent, append(options, chromedp.WithListener(b.seen.note))...)
 	b.ctx = ctx
 	t.Cleanup(func() {
@@ -85,8 +85,19 @@ func newTab(t *testing.T, parent context.Context, h habits, options ...chromedp.
 			t.Errorf("the page %s", fault)
 		}
 	})
-	b.do("open a tab", b.takeOn)
+	if err := begin(ctx, cancel); err != nil {
+		t.Fatalf("open a tab: %v", err)
+	}
+	b.do("take on habits", b.takeOn)
 	return b
+}
+
+// begin starts what a context stands for, a browser or a tab. That lives as
+// long as the context it is started with, which hence has no deadline.
+func begin(ctx context.Context, cancel func()) error {
+	timer := time.AfterFunc(startWithin, cancel)
+	defer timer.Stop()
+	return chromedp.Do(ctx)
 }
 
 // takeOn makes the tab that of a buyer with his habits.
@@ -163,12 +174,24 @@ func (b *tab) await(what string, action func(context.Context, *chromedp.Target) 
 	}
 }
 
-// open goes to an address and waits until it is loaded.
+// open goes to an address and waits until it is loaded. A page that reloads
+// itself just then may take the tab back; who asked for another asks again.
 func (b *tab) open(url string) {
 	b.t.Helper()
-	b.do("open "+url, func(ctx context.Context, target *chromedp.Target) error {
-		_, err := chromedp.Navigate(url)(ctx, target)
-		return err
+	var loader cdp.LoaderID
+	b.await(url, func(ctx context.Context, target *chromedp.Target) error {
+		if loader != "" && !b.seen.superseded(loader) {
+			return b.seen.wantLoaded(loader)
+		}
+		gone, err := cdp.Call(ctx, target, page.Navigate, page.NavigateParams{URL: url})
+		if err == nil && gone.ErrorText != "" {
+			err = errors.New(gone.ErrorText)
+		}
+		if err != nil {
+			return err
+		}
+		loader = gone.LoaderID
+		return b.seen.wantLoaded(loader)
 	})
 }
 

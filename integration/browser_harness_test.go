@@ -62,3 +62,30 @@ func TestAFaultOfAPageIsHeardWhereItsScriptsAreOff(t *testing.T) {
 		t.Errorf("the audit let the page's scripts in: %v", again)
 	}
 }
+
+func TestABuyersHabitsReachThePageAndTheServer(t *testing.T) {
+	shop := newShop(t)
+	shop.serve(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		fmt.Fprintf(w, `<!doctype html><meta name="viewport" content="width=device-width"><p>%s</p><p>%s</p>`,
+			r.Header.Get("Accept-Language"), r.UserAgent())
+	})
+	buyer := newBuyer(t, habits{device: phone, dark: true, still: true, language: "th"})
+	buyer.open("http://" + shop.address + "/")
+	buyer.sees(`(?s)th.*Android.*Mobile`)
+	const about = `[innerWidth, devicePixelRatio, navigator.language, navigator.maxTouchPoints > 0, navigator.onLine,
+		matchMedia("(prefers-color-scheme: dark)").matches, matchMedia("(prefers-reduced-motion: reduce)").matches].join(" ")`
+	if got := evaluate[string](buyer, about); got != "360 2 th true true true true" {
+		t.Errorf("a phone with habits is %s", got)
+	}
+	buyer.goOffline(true)
+	const asks = `fetch("/", {cache: "no-store"}).then(() => "answered", () => "cut off")`
+	buyer.excuse("ERR_INTERNET_DISCONNECTED")
+	if got := evaluate[string](buyer, asks+`.then(got => got + " " + navigator.onLine)`); got != "cut off false" {
+		t.Errorf("offline: %s", got)
+	}
+	buyer.goOffline(false)
+	if got := evaluate[string](buyer, asks); got != "answered" {
+		t.Errorf("online again: %s", got)
+	}
+}

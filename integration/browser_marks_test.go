@@ -33,14 +33,23 @@ var (
 )
 
 const (
-	saysPreparing   = `Preparing your payment`
-	saysWaiting     = `Waiting for your payment`
-	saysProcessing  = `being processed`
-	saysCancelling  = `Cancelling the payment`
-	saysPaid        = `Paid – thank you`
-	saysFailed      = `was not completed`
-	saysNotStarted  = `could not be started`
-	saysCancelled   = `was cancelled`
-	saysExpired     = `time to pay is over`
-	saysNothingHere = `(?i)no such|not found`
+	saysPreparing  = `Preparing your payment`
+	saysWaiting    = `Waiting for your payment`
+	saysProcessing = `being processed`
+	saysCancelling = `Cancelling the payment`
+	saysPaid       = `Paid – thank you`
+	saysFailed     = `was not completed`
+	saysNotStarted = `could not be started`
+	saysCancelled  = `was cancelled`
+	saysExpired    = `time to pay is over`
+)
+
+// What is known to be wrong with the payment page. Each is to go from here with
+// its reason.
+var (
+	// A page that reloads itself by the clock takes a screen reader back to its
+	// top each time.
+	knownViolations = []string{"meta-refresh"}
+	// The page names no icon, so the browser asks the shop for one.
+	knownFault = `/favicon\.ico`
 )

@@ -3,6 +3,7 @@ package integration
 import (
 	"fmt"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/chromedp/cdproto/network"
@@ -56,36 +57,57 @@ func (w *world) stage(s scene) billJSON {
 // payPage is the address of a bill's page at the site.
 func (w *world) payPage(b billJSON) string { return "http://" + w.public + "/qlink/pay/" + b.ID }
 
-func TestThePaymentPageIsAccessibleInEveryState(t *testing.T) {
+func TestEveryStateOfThePaymentPage(t *testing.T) {
 	w := newWorld(t, plainSite)
-	light, dark := newBuyer(t, habits{device: phone}), newBuyer(t, habits{device: desk, dark: true})
+	pages := make(map[string]scene)
 	for _, s := range scenes {
-		page := w.payPage(w.stage(s))
-		for _, buyer := range []*tab{light, dark} {
-			buyer.open(page)
-			buyer.sees(s.says)
-			buyer.wantAccessible()
+		pages[w.payPage(w.stage(s))] = s
+	}
+	t.Run("is accessible in light and dark, on a phone and at a desk", func(t *testing.T) {
+		for _, h := range []habits{{device: phone}, {device: desk, dark: true}} {
+			newBuyer(t, h).eachOf(pages, func(b *tab, _ scene) { b.wantAccessible() })
 		}
+	})
+	t.Run("needs no scrolling sideways", func(t *testing.T) {
+		for name, h := range map[string]habits{
+			"phone":                {device: phone},
+			"phone at 200%":        {device: phone.zoomed(2)},
+			"phone, large letters": {device: phone, fontSize: 32},
+			"desk at 400%":         {device: desk.zoomed(4)},
+		} {
+			newBuyer(t, h).eachOf(pages, func(b *tab, s scene) {
+				if wide := b.overflows(); wide != "" {
+					t.Errorf("%s, %s: %s", name, s.name, wide)
+				}
+			})
+		}
+	})
+	t.Run("asks its own site alone", func(t *testing.T) {
+		newBuyer(t, habits{device: phone}).eachOf(pages, func(b *tab, s scene) { b.wantOwnSite(s, w.public) })
+	})
+}
+
+// eachOf looks at every page.
+func (b *tab) eachOf(pages map[string]scene, look func(*tab, scene)) {
+	b.t.Helper()
+	for page, s := range pages {
+		b.open(page)
+		b.sees(s.says)
+		look(b, s)
 	}
 }
 
-func TestNobodyScrollsThePaymentPageSideways(t *testing.T) {
-	w := newWorld(t, plainSite)
-	buyers := map[string]*tab{
-		"phone":                newBuyer(t, habits{device: phone}),
-		"phone at 200%":        newBuyer(t, habits{device: phone.zoomed(2)}),
-		"phone, large letters": newBuyer(t, habits{device: phone, fontSize: 32}),
-		"desk at 400%":         newBuyer(t, habits{device: desk.zoomed(4)}),
-	}
-	for _, s := range scenes {
-		page := w.payPage(w.stage(s))
-		for name, buyer := range buyers {
-			buyer.open(page)
-			buyer.sees(s.says)
-			if wide := buyer.overflows(); wide != "" {
-				t.Errorf("%s, %s: %s", name, s.name, wide)
-			}
+// wantOwnSite fails the test where the tab has asked anybody but the site, and
+// where it had not even asked for the page before that was to be seen.
+func (b *tab) wantOwnSite(s scene, site string) {
+	b.t.Helper()
+	for _, r := range b.requests() {
+		if r.host() != site && !strings.HasPrefix(r.URL, "data:") {
+			b.t.Errorf("%s: %s %s", s.name, r.Type, r.URL)
 		}
+	}
+	if early := b.seen.beforePaint(); len(early) == 0 || early[0].Type != network.ResourceTypeDocument {
+		b.t.Errorf("%s: before anything was to be seen: %v", s.name, early)
 	}
 }
 

@@ -3,6 +3,8 @@ package integration
 import "testing"
 
 func TestAQuickstartOrderIsBoughtInABrowser(t *testing.T) {
+	q := startQuickstart(t)
+	shop := "http://" + q.public + "/"
 	for name, h := range map[string]habits{
 		"phone":                {device: phone},
 		"phone without script": {device: phone, noScript: true},
@@ -10,9 +12,8 @@ func TestAQuickstartOrderIsBoughtInABrowser(t *testing.T) {
 		"desk without script":  {device: desk, noScript: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			q := startQuickstart(t)
-			shop := "http://" + q.public + "/"
 			buyer := newBuyer(t, h)
+			buyer.excuse(knownFault)
 			buyer.open(shop)
 			buyer.press(addToCart)
 			buyer.press(theCart)

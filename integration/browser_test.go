@@ -2,7 +2,6 @@ package integration
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -48,10 +47,14 @@ func (c *chromium) start() error {
 	// What the library has to say, of events that it does not know most of all,
 	// is of interest only where the browser does not start.
 	note := func(format string, args ...any) { fmt.Fprintf(&c.log, format+"\n", args...) }
-	c.ctx, _ = chromedp.NewContext(allocator, chromedp.WithLogf(note), chromedp.WithErrorf(note)) // ended by stop
-	version, err := chromedp.CallBrowser(c.ctx, browser.GetVersion, struct{}{})
+	ctx, cancel := chromedp.NewContext(allocator, chromedp.WithLogf(note), chromedp.WithErrorf(note))
+	if err := begin(ctx, cancel); err != nil {
+		return err
+	}
+	c.ctx = ctx // ended by stop
+	version, err := chromedp.CallBrowser(ctx, browser.GetVersion, struct{}{})
 	c.userAgent = version.UserAgent
-	return errors.Join(err, chromedp.Do(c.ctx))
+	return err
 }
 
 // options keep the browser to this machine: it looks nothing up, updates

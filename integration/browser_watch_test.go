@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -41,9 +42,14 @@ type watch struct {
 	mu       sync.Mutex
 	requests []request
 	paints   map[cdp.LoaderID]cdp.MonotonicTime
+	loaded   map[cdp.LoaderID]bool
 	faults   []string
 	muted    bool // what a test does to a page is not the page's doing
 	excused  []*regexp.Regexp
+}
+
+func newWatch() *watch {
+	return &watch{paints: make(map[cdp.LoaderID]cdp.MonotonicTime), loaded: make(map[cdp.LoaderID]bool)}
 }
 
 // note is called with every event of the browser, in their order.
@@ -54,8 +60,11 @@ func (w *watch) note(event any) {
 	case *network.EventRequestWillBeSent:
 		w.requested(e)
 	case *page.EventLifecycleEvent:
-		if e.Name == "firstPaint" {
+		switch e.Name {
+		case "firstPaint":
 			w.paints[e.LoaderID] = e.Timestamp
+		case "load":
+			w.loaded[e.LoaderID] = true
 		}
 	case *log.EventEntryAdded:
 		if e.Entry.Level == log.EntryLevelError {
@@ -119,18 +128,45 @@ func (w *watch) mute(muted bool) {
 	w.muted = muted
 }
 
+// wantLoaded is an error until the document has been loaded.
+func (w *watch) wantLoaded(loader cdp.LoaderID) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.loaded[loader] {
+		return errors.New("it is not loaded yet")
+	}
+	return nil
+}
+
+// superseded reports whether the tab has gone on to another document without
+// ever loading this one.
+func (w *watch) superseded(loader cdp.LoaderID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	newest := w.newest()
+	return !w.loaded[loader] && newest != "" && newest != loader
+}
+
+// newest is the document asked for last.
+func (w *watch) newest() cdp.LoaderID {
+	for _, r := range slices.Backward(w.requests) {
+		if r.Type == network.ResourceTypeDocument {
+			return r.loader
+		}
+	}
+	return ""
+}
+
 // beforePaint are the requests of the newest document that were made before
 // anything of it was to be seen, its own among them.
 func (w *watch) beforePaint() []request {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	newest := w.newest()
+	painted, ok := w.paints[newest]
 	var early []request
-	for i, r := range w.requests {
-		newest := i == len(w.requests)-1 || !slices.ContainsFunc(w.requests[i+1:], func(later request) bool {
-			return later.Type == network.ResourceTypeDocument && later.loader != r.loader
-		})
-		painted, ok := w.paints[r.loader]
-		if newest && (!ok || r.at < painted) {
+	for _, r := range w.requests {
+		if r.loader == newest && (!ok || r.at < painted) {
 			early = append(early, r)
 		}
 	}
