@@ -60,6 +60,7 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "build cmd/caddy:", err)
 		return 1
 	}
+	defer theBrowser.stop()
 	return m.Run()
 }
 

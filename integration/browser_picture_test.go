@@ -1,0 +1,126 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"image/png"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/fetch"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+	"github.com/makiuchi-d/gozxing"
+	"github.com/makiuchi-d/gozxing/qrcode"
+)
+
+// still holds the page as it is while somebody looks at it: a page that
+// reloads itself has to wait for its next document.
+func (b *tab) still(look func()) {
+	b.t.Helper()
+	b.do("hold the page", func(ctx context.Context, target *chromedp.Target) error {
+		return command(ctx, target, fetch.Enable, fetch.EnableParams{
+			Patterns: []*fetch.RequestPattern{{ResourceType: network.ResourceTypeDocument}},
+		})
+	})
+	defer b.do("let the page go", func(ctx context.Context, target *chromedp.Target) error {
+		return command(ctx, target, fetch.Disable, cdp.Empty{})
+	})
+	look()
+}
+
+// screen is a picture of what the device shows, as a PNG.
+func (b *tab) screen() []byte {
+	b.t.Helper()
+	return b.capture(page.CaptureScreenshotParams{})
+}
+
+// whole is a picture of the page from top to bottom, as a PNG.
+func (b *tab) whole() []byte {
+	b.t.Helper()
+	beyond := true
+	return b.capture(page.CaptureScreenshotParams{CaptureBeyondViewport: &beyond})
+}
+
+func (b *tab) capture(params page.CaptureScreenshotParams) (picture []byte) {
+	b.t.Helper()
+	b.await("a picture", func(ctx context.Context, target *chromedp.Target) error {
+		taken, err := cdp.Call(ctx, target, page.CaptureScreenshot, params)
+		picture = taken.Data
+		return err
+	})
+	return picture
+}
+
+// picture is one of a control alone, scrolled into view first, with so many
+// CSS pixels of what is around it.
+func (b *tab) picture(c control, around float64) (picture []byte) {
+	b.t.Helper()
+	b.await(fmt.Sprint(c), func(ctx context.Context, target *chromedp.Target) error {
+		clip, err := b.frame(ctx, target, c, around)
+		if err != nil {
+			return err
+		}
+		beyond := true
+		taken, err := cdp.Call(ctx, target, page.CaptureScreenshot, page.CaptureScreenshotParams{Clip: clip, CaptureBeyondViewport: &beyond})
+		picture = taken.Data
+		return err
+	})
+	return picture
+}
+
+// frame is where a control is on the page; a clip counts from the page's top.
+func (b *tab) frame(ctx context.Context, target *chromedp.Target, c control, around float64) (*page.Viewport, error) {
+	id, err := find(ctx, target, c)
+	if err != nil {
+		return nil, err
+	}
+	quad, err := quadOf(ctx, target, id)
+	if err != nil {
+		return nil, err
+	}
+	scrolled, err := chromedp.Evaluate[[]float64](`[scrollX, scrollY]`)(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	left, top := math.Floor(quad[0]-around), math.Floor(quad[1]-around)
+	return &page.Viewport{
+		X: left + scrolled[0], Y: top + scrolled[1], Scale: 1,
+		Width: math.Ceil(quad[4] + around - left), Height: math.Ceil(quad[5] + around - top),
+	}, nil
+}
+
+// decodeQR reads the QR code somewhere in a picture, as a wallet's camera does.
+func decodeQR(t *testing.T, picture []byte) string {
+	t.Helper()
+	img, err := png.Decode(bytes.NewReader(picture))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bitmap, err := gozxing.NewBinaryBitmapFromImage(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := qrcode.NewQRCodeReader().Decode(bitmap, map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_TRY_HARDER: true})
+	if err != nil {
+		t.Fatalf("no QR code in a picture of %v: %v", img.Bounds().Size(), err)
+	}
+	return result.GetText()
+}
+
+// overflows names what reaches beyond the page's right edge, so that somebody
+// would have to scroll sideways; nothing, as a rule.
+func (b *tab) overflows() string {
+	b.t.Helper()
+	return strings.Join(evaluate[[]string](b, `(() => {
+		const page = document.scrollingElement, room = page.clientWidth;
+		if (page.scrollWidth <= room) return [];
+		const wide = [...document.body.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right + scrollX > room);
+		return ["the page is " + page.scrollWidth + " wide, of " + room,
+			...wide.map(e => e.outerHTML.slice(0, 80) + " ends at " + Math.round(e.getBoundingClientRect().right))];
+	})()`), "\n")
+}
