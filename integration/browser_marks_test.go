@@ -43,13 +43,3 @@ const (
 	saysCancelled  = `was cancelled`
 	saysExpired    = `time to pay is over`
 )
-
-// What is known to be wrong with the payment page. Each is to go from here with
-// its reason.
-var (
-	// A page that reloads itself by the clock takes a screen reader back to its
-	// top each time.
-	knownViolations = []string{"meta-refresh"}
-	// The page names no icon, so the browser asks the shop for one.
-	knownFault = `/favicon\.ico`
-)

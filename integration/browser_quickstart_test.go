@@ -13,7 +13,6 @@ func TestAQuickstartOrderIsBoughtInABrowser(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			buyer := newBuyer(t, h)
-			buyer.excuse(knownFault)
 			buyer.open(shop)
 			buyer.press(addToCart)
 			buyer.press(theCart)

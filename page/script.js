@@ -10,10 +10,13 @@ let main, data, began, source, polling, abort, drawing, again, staying, said, ti
 
 const say = text => { live.textContent = text || '' }
 
-// The page as it is now on the server.
+// The page as it is now on the server: its main part alone, since the style
+// around it carries a nonce that is not this page's.
 const fetchMain = async () => {
   const answer = await fetch(location.href, {headers: {Accept: 'text/html'}})
-  return $('main[data-version]', new DOMParser().parseFromString(await answer.text(), 'text/html'))
+  const text = await answer.text()
+  const part = text.slice(text.indexOf('<main'), text.indexOf('</main>'))
+  return $('main[data-version]', new DOMParser().parseFromString(part, 'text/html'))
 }
 
 // One at a time: who asks meanwhile gets another round.
