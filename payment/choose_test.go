@@ -188,14 +188,16 @@ func TestAnOrderThatNamesItsChannelEndsTheChoiceAndIsAppliedForAtOnce(t *testing
 
 func TestAChoiceThatNobodyMadeInTimeEndsHereAlsoWhileTheGatewayIsAway(t *testing.T) {
 	reconciledWith(t, offering, func(t *testing.T, c *counter) {
-		b := c.mustCreate(unchosen("15000"), payment.OutcomeNew)
+		o := unchosen("15000")
+		o.ExpiresIn = 5 * time.Minute
+		b := c.mustCreate(o, payment.OutcomeNew)
 		c.gateway.set(func() { c.gateway.queryErr, c.gateway.cancelErr = failed(qlink.KindNotSent), failed(qlink.KindNotSent) })
 		for i := range 10 { // whose questions nobody answers
 			if _, err := c.createOf("", fmt.Sprint("other-", i)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		pass(24*time.Hour + 2*time.Second)
+		pass(5*time.Minute + 2*time.Second)
 		if ended := c.wantStatus(b.ID, bill.Expired); ended.SettledBy != bill.ByExpiry || !ended.Due.IsZero() {
 			t.Errorf("%+v", ended)
 		}
