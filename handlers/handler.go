@@ -36,6 +36,7 @@ type Payments interface {
 	Showing(ctx context.Context, s payment.Scope, id string, within time.Duration) (payment.Showing, error)
 	Ways(ctx context.Context, s payment.Scope, b bill.Bill) ([]payment.Way, error)
 	Wait(ctx context.Context, s payment.Scope, id string, version uint64) (bill.Bill, error)
+	Watch(ctx context.Context, s payment.Scope, id string) (payment.Watching, error)
 	Cancel(ctx context.Context, s payment.Scope, id string, reason bill.CancelReason) (bill.Bill, error)
 	Refresh(ctx context.Context, s payment.Scope, id string) (bill.Bill, error)
 	Choose(ctx context.Context, s payment.Scope, id, payType, payChannel string) (bill.Bill, error)
@@ -60,6 +61,8 @@ const (
 	DefaultMaxAge      = 5 * time.Minute
 	DefaultMinInterval = 5 * time.Second
 	DefaultBodyTimeout = 30 * time.Second
+	DefaultHeartbeat   = 15 * time.Second
+	DefaultSendTimeout = 10 * time.Second
 )
 
 // API is what a Handler works with. Payments, Scope.Account and Page are
@@ -84,6 +87,12 @@ type API struct {
 	// endpoint; 0: DefaultBodyTimeout. What goes through to the shop is not
 	// bound by it.
 	BodyTimeout time.Duration
+	// Heartbeat is how often an event stream gives a sign of life; 0:
+	// DefaultHeartbeat. Proxies cut silent connections.
+	Heartbeat time.Duration
+	// SendTimeout is how long a client may take to receive an event; 0:
+	// DefaultSendTimeout. It is dropped then, and may come back.
+	SendTimeout time.Duration
 	// Forgeries counts failed signatures, over all handlers that share it; nil:
 	// one of its own.
 	Forgeries *Forgeries
@@ -97,7 +106,8 @@ type API struct {
 	// ClientIP returns the address of whoever sent the request, with or without a
 	// port, for the log and for what is counted by client; nil: the peer's.
 	ClientIP func(*http.Request) string
-	// Draining is closed when the server shuts down: long polls answer at once.
+	// Draining is closed when the server shuts down: long polls answer at once,
+	// event streams end.
 	Draining <-chan struct{}
 
 	Logger *zap.Logger      // nil: none
@@ -147,6 +157,8 @@ func (h *Handler) setDefaults() {
 	setDefault(&h.MaxAge, DefaultMaxAge)
 	setDefault(&h.MinInterval, DefaultMinInterval)
 	setDefault(&h.BodyTimeout, DefaultBodyTimeout)
+	setDefault(&h.Heartbeat, DefaultHeartbeat)
+	setDefault(&h.SendTimeout, DefaultSendTimeout)
 	if h.Forgeries == nil {
 		h.Forgeries = new(Forgeries)
 	}

@@ -9,24 +9,38 @@ import (
 // prefersHTML reports whether the client wants a page rather than JSON.
 // Whoever does not say, or takes anything, is a program and gets JSON.
 func prefersHTML(r *http.Request) bool {
-	accept := strings.Join(r.Header.Values("Accept"), ",")
-	page, data := preference(accept, "text", "html"), preference(accept, "application", "json")
-	switch {
-	case page.quality == 0:
-		return false
-	case page.quality != data.quality:
-		return page.quality > data.quality
-	case page.precision != data.precision:
-		return page.precision > data.precision
-	}
-	return page.position < data.position
+	accept := acceptOf(r)
+	return preference(accept, "text", "html").before(preference(accept, "application", "json"))
 }
+
+// prefersEvents reports whether the client wants an event stream rather than
+// JSON. It has to name it: who takes any text expects an answer that ends.
+func prefersEvents(r *http.Request) bool {
+	accept := acceptOf(r)
+	events := preference(accept, "text", "event-stream")
+	return events.precision == 3 && events.before(preference(accept, "application", "json"))
+}
+
+func acceptOf(r *http.Request) string { return strings.Join(r.Header.Values("Accept"), ",") }
 
 // wish is how much a client wants one media type.
 type wish struct {
 	quality   int // in thousandths; 0: not at all
 	precision int // of the range that matches: 3 names the type, 1 is "*/*"
 	position  int // of that range in the header
+}
+
+// before reports whether w is wanted, and rather than other.
+func (w wish) before(other wish) bool {
+	switch {
+	case w.quality == 0:
+		return false
+	case w.quality != other.quality:
+		return w.quality > other.quality
+	case w.precision != other.precision:
+		return w.precision > other.precision
+	}
+	return w.position < other.position
 }
 
 // preference finds the most precise range of an Accept header that matches a

@@ -46,6 +46,31 @@ func TestAPageIsForWhoPrefersHTML(t *testing.T) {
 	}
 }
 
+func TestAStreamIsForWhoNamesItAndPrefersIt(t *testing.T) {
+	for accept, events := range map[string]bool{
+		"":                                    false,
+		"*/*":                                 false,
+		"text/*":                              false,
+		"application/json":                    false,
+		"text/event-stream":                   true,
+		"TEXT/Event-Stream":                   true,
+		"text/event-stream, */*;q=0.8":        true,
+		"text/event-stream, */*":              true,
+		"text/event-stream, application/json": true,
+		"application/json, text/event-stream": false,
+		"application/json;q=0.5, text/event-stream;q=0.9":                 true,
+		"application/json, text/event-stream;q=0.9":                       false,
+		"text/event-stream;q=0":                                           false,
+		"text/event-stream;q=0.1, */*":                                    false,
+		"text/event-streams":                                              false,
+		"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8": false,
+	} {
+		if got := prefersEvents(accepting(accept)); got != events {
+			t.Errorf("Accept %q: %v", accept, got)
+		}
+	}
+}
+
 func FuzzAccept(f *testing.F) {
 	f.Add("text/html;q=0.5, */*;q=1.000")
 	f.Add(";;q==,")

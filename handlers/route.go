@@ -81,6 +81,8 @@ func (h *Handler) find(path string) (endpoint, bool) {
 func (h *Handler) findOfBill(id, what string) (endpoint, bool) {
 	e := endpoint{arg: id, buyer: true}
 	switch what {
+	case "events":
+		e.get = h.events
 	case "cancel":
 		e.post = h.cancelBill
 	case "refresh":

@@ -17,8 +17,12 @@ import (
 const maxWait = 60 * time.Second
 
 // status answers GET /bills/{id}, at once or, where the client asks to wait,
-// when the bill differs from what the client knows.
+// when the bill differs from what the client knows; or as /events does.
 func (h *Handler) status(w http.ResponseWriter, r *http.Request, id string) {
+	if prefersEvents(r) {
+		h.events(w, r, id)
+		return
+	}
 	wait, preferred, err := requestedWait(r)
 	if err != nil {
 		h.fail(w, r, err)

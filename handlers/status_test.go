@@ -52,7 +52,7 @@ func TestUnknownForeignAndMalformedIdsGetTheSameAnswer(t *testing.T) {
 	for _, path := range []string{
 		"/qlink/bills/" + strings.ToUpper(billID), "/qlink/bills/x", "/qlink/bills/" + billID + "0", "/qlink/bills/..", "/qlink/bills/", "/qlink/bills/%00",
 		"/qlink/bills/" + strings.ReplaceAll(billID, "-", ""), "/qlink/bills/" + strings.Replace(billID, "-", "0", 1),
-		"/qlink/bills/{" + billID + "}", "/qlink/bills/" + billID + "/", billPath + "/events", billPath + "/nothing", "/qlink", "/qlink/", "/qlink/pay/x", "/qlink/pay/" + other,
+		"/qlink/bills/{" + billID + "}", "/qlink/bills/" + billID + "/", "/qlink/bills/" + other + "/events", "/qlink/bills/x/events", billPath + "/nothing", "/qlink", "/qlink/", "/qlink/pay/x", "/qlink/pay/" + other,
 	} {
 		w := s.do(get(path))
 		if w.Code != 404 || w.Body.String() != first.Body.String() || fmt.Sprint(w.Header()) != fmt.Sprint(first.Header()) {
@@ -84,7 +84,7 @@ func TestAMalformedIdIsAnsweredLikeAnUnknownOneInEveryRespect(t *testing.T) {
 		w := s.do(r)
 		return withoutNonce(fmt.Sprint(w.Code, w.Header(), w.Body))
 	}
-	for _, path := range []string{"/qlink/bills/ID", "/qlink/bills/ID?wait=abc", "/qlink/bills/ID/cancel", "/qlink/bills/ID/refresh", "/qlink/bills/ID/choose", "/qlink/bills/ID/retry", "/qlink/bills/ID/qr.svg", "/qlink/pay/ID"} {
+	for _, path := range []string{"/qlink/bills/ID", "/qlink/bills/ID?wait=abc", "/qlink/bills/ID/cancel", "/qlink/bills/ID/refresh", "/qlink/bills/ID/choose", "/qlink/bills/ID/retry", "/qlink/bills/ID/events", "/qlink/bills/ID/qr.svg", "/qlink/pay/ID"} {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "OPTIONS"} {
 			for _, origin := range []string{"", "https://spa.example", "https://evil.example"} {
 				for _, accept := range []string{"", "text/html"} {
@@ -103,7 +103,7 @@ func TestAMalformedIdIsAnsweredLikeAnUnknownOneInEveryRespect(t *testing.T) {
 func TestAWrongMethodIsToldTheRightOnes(t *testing.T) {
 	s := newSite(t)
 	for path, allow := range map[string]string{
-		billPath: "GET, HEAD", billPath + "/cancel": "POST", billPath + "/refresh": "POST", billPath + "/choose": "POST", billPath + "/retry": "POST", billPath + "/qr.svg": "GET, HEAD", billPath + "/qr.png": "GET, HEAD",
+		billPath: "GET, HEAD", billPath + "/events": "GET, HEAD", billPath + "/cancel": "POST", billPath + "/refresh": "POST", billPath + "/choose": "POST", billPath + "/retry": "POST", billPath + "/qr.svg": "GET, HEAD", billPath + "/qr.png": "GET, HEAD",
 		"/qlink/pay/" + billID: "GET, HEAD", "/qlink/bills": "POST", "/qlink/orders/O1": "GET, HEAD", "/qlink/orders/O1/cancel": "POST", "/qlink/payNotification": "POST",
 	} {
 		for _, method := range []string{"DELETE", "OPTIONS", "PATCH", "FOO"} {

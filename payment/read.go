@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 )
@@ -44,34 +45,71 @@ func (e *Engine) Details(ctx context.Context, s Scope, id string) (bill.Details,
 	return store.Details(ctx, id)
 }
 
+// Watching is a bill that somebody follows.
+type Watching struct {
+	// Bill is the bill as it was when the watch began.
+	Bill bill.Bill
+	// Changes holds the newest later version not yet received: who is slow misses
+	// versions, never the last, and delays nobody. It does not end with the bill,
+	// since a late payment may come. It is closed when nothing more can be learnt
+	// because the store closes or breaks.
+	Changes <-chan bill.Bill
+	// Stop has to be called: the store stays leased until then. Changes is not
+	// closed by it.
+	Stop func()
+
+	store bill.Store
+}
+
+// Watch follows a bill of the scope until Stop, whether or not ctx ends before.
+func (e *Engine) Watch(ctx context.Context, s Scope, id string) (Watching, error) {
+	store, release, err := e.cfg.Store(ctx)
+	if err != nil {
+		return Watching{}, err
+	}
+	r := e.watchers.join(store, id) // before the read, so that no change falls between
+	end := func() {
+		e.watchers.leave(r)
+		release()
+	}
+	// Who has gone is still told how the bill stands: see Wait.
+	b, err := ownBill(context.WithoutCancel(ctx), store, s, id)
+	if err != nil {
+		end()
+		return Watching{}, err
+	}
+	changes, leave := r.follow(b)
+	stop := sync.OnceFunc(func() {
+		leave()
+		end()
+	})
+	return Watching{Bill: b, Changes: changes, Stop: stop, store: store}, nil
+}
+
 // Wait returns the bill once its version is not the given one, or as it is
 // when ctx ends. Where the store breaks meanwhile, that ends the wait too, so
 // that the store can be closed: the bill is returned as it was last seen.
 func (e *Engine) Wait(ctx context.Context, s Scope, id string, version uint64) (bill.Bill, error) {
-	store, release, err := e.cfg.Store(ctx)
+	w, err := e.Watch(ctx, s, id)
 	if err != nil {
 		return bill.Bill{}, err
 	}
-	defer release()
-	versions, stop := store.Watch(id) // before the read, so that no change falls between
-	defer stop()
-	reading := context.WithoutCancel(ctx) // a wait that is over still tells how the bill stands
-	b, err := ownBill(reading, store, s, id)
-	if err != nil || b.Version != version {
-		return b, err
-	}
-	if !b.Status.Final() {
-		defer e.watchers.add(id)()
+	defer w.Stop()
+	if w.Bill.Version != version {
+		return w.Bill, nil
 	}
 	select {
-	case <-versions:
+	case b, more := <-w.Changes:
+		if more {
+			return b, nil
+		}
 	case <-ctx.Done():
 	}
-	after, err := ownBill(reading, store, s, id)
+	b, err := ownBill(context.WithoutCancel(ctx), w.store, s, id)
 	if errors.Is(err, bill.ErrUnavailable) {
-		return b, nil
+		return w.Bill, nil
 	}
-	return after, err
+	return b, err
 }
 
 // Order returns what is known of an order: bill.ErrNotFound where no bill was
