@@ -28,7 +28,9 @@ var simulatorPays = control{"button", `^Pay$`}
 var (
 	theCode       = control{"image", `QR code`}
 	backToShop    = control{"link", `^Back to the shop$`}
-	cancelPayment = control{"button", `^Cancel`}
+	wantsToCancel = control{"DisclosureTriangle", `^Cancel this payment$`}
+	cancelPayment = control{"button", `^Yes, cancel it$`}
+	stayHere      = control{"button", `^Stay on this page$`}
 	checkNow      = control{"button", `^I have paid`}
 )
 

@@ -111,6 +111,35 @@ func (b *tab) wantOwnSite(s scene, site string) {
 	}
 }
 
+// languages are those that the page speaks by itself.
+var languages = []string{"en", "id", "ms", "th", "vi", "fil", "zh-Hans", "zh-Hant", "ar"}
+
+// A page is accessible in every state and every language, reads from the right
+// where its language does, and fits a phone.
+func TestEveryStateOfThePaymentPageInEveryLanguage(t *testing.T) {
+	w := newWorld(t, plainSite)
+	staged := make(map[string]billJSON)
+	for _, s := range scenes {
+		staged[s.name] = w.stage(s)
+	}
+	for _, language := range languages {
+		t.Run(language, func(t *testing.T) {
+			buyer := newBuyer(t, habits{device: phone, language: language})
+			for name, b := range staged {
+				buyer.open(w.payPage(b) + "?lang=" + language)
+				buyer.wantAccessible()
+				if wide := buyer.overflows(); wide != "" {
+					t.Errorf("%s: %s", name, wide)
+				}
+				direction := evaluate[string](buyer, `document.documentElement.lang + " " + getComputedStyle(document.body).direction`)
+				if want := map[bool]string{true: "ar rtl", false: language + " ltr"}[language == "ar"]; direction != want {
+					t.Errorf("%s: %s, want %s", name, direction, want)
+				}
+			}
+		})
+	}
+}
+
 func TestACameraReadsTheGatewaysPayloadFromTheScreen(t *testing.T) {
 	w := newWorld(t, plainSite)
 	b := w.checkout(order("O-QR", "15000"), 201)

@@ -43,13 +43,18 @@ type watch struct {
 	requests []request
 	paints   map[cdp.LoaderID]cdp.MonotonicTime
 	loaded   map[cdp.LoaderID]bool
+	underWay map[network.RequestID]string // path
+	most     map[string]int               // of requests for a path that were under way at a time
 	faults   []string
 	muted    bool // what a test does to a page is not the page's doing
 	excused  []*regexp.Regexp
 }
 
 func newWatch() *watch {
-	return &watch{paints: make(map[cdp.LoaderID]cdp.MonotonicTime), loaded: make(map[cdp.LoaderID]bool)}
+	return &watch{
+		paints: make(map[cdp.LoaderID]cdp.MonotonicTime), loaded: make(map[cdp.LoaderID]bool),
+		underWay: make(map[network.RequestID]string), most: make(map[string]int),
+	}
 }
 
 // note is called with every event of the browser, in their order.
@@ -59,6 +64,10 @@ func (w *watch) note(event any) {
 	switch e := event.(type) {
 	case *network.EventRequestWillBeSent:
 		w.requested(e)
+	case *network.EventLoadingFinished:
+		delete(w.underWay, e.RequestID)
+	case *network.EventLoadingFailed:
+		delete(w.underWay, e.RequestID)
 	case *page.EventLifecycleEvent:
 		switch e.Name {
 		case "firstPaint":
@@ -84,9 +93,33 @@ func (w *watch) note(event any) {
 func (w *watch) requested(e *network.EventRequestWillBeSent) {
 	r := request{Method: e.Request.Method, URL: e.Request.URL, Type: e.Type, Header: e.Request.Headers, loader: e.LoaderID, at: e.Timestamp}
 	w.requests = append(w.requests, r)
+	w.begun(e.RequestID, r.URL)
 	if u, err := url.Parse(r.URL); err == nil && u.Scheme != "data" && u.Hostname() != "127.0.0.1" && u.Hostname() != "localhost" {
 		w.fault("request to another host: %s", r.URL)
 	}
+}
+
+// begun counts a request among those for the same path.
+func (w *watch) begun(id network.RequestID, address string) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return
+	}
+	w.underWay[id] = u.Path
+	now := 0
+	for _, path := range w.underWay {
+		if path == u.Path {
+			now++
+		}
+	}
+	w.most[u.Path] = max(w.most[u.Path], now)
+}
+
+// mostAtOnce is how many requests for a path were under way at a time at most.
+func (w *watch) mostAtOnce(path string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.most[path]
 }
 
 func (w *watch) issue(i *audits.InspectorIssue) {
