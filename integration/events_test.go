@@ -147,7 +147,11 @@ func (w *world) watch(id string) (seen []billJSON, err error) {
 			if err != nil {
 				break
 			}
-			seen = append(seen, decode[billJSON](w.t, []byte(data)))
+			b := decode[billJSON](w.t, []byte(data))
+			if n := len(seen); n > 0 && b.Version <= seen[n-1].Version {
+				return seen, fmt.Errorf("version %d came after %d", b.Version, seen[n-1].Version)
+			}
+			seen = append(seen, b)
 		}
 		last = l.last
 		_ = l.Body.Close()
