@@ -1,11 +1,15 @@
 package integration
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp"
 )
 
 // stopwatch notes, in the page, when its heading changes.
@@ -145,6 +149,24 @@ func TestALatePaymentIsShownOnThePageOfTheEnd(t *testing.T) {
 	buyer.shownAt(saysExpired)
 	w.control("POST", "/payments/"+b.ID+"/pay", "")
 	buyer.shownAt(`It counts, and the shop is told of it`)
+}
+
+// story 35: the time left is the server's, whatever the buyer's clock says.
+func TestTheTimeLeftDoesNotDependOnTheBuyersClock(t *testing.T) {
+	w := newWorld(t, plainSite)
+	b := w.checkout(`{"orderCode":"O-CLOCK","amount":"15000","expiresIn":"10m"}`, 201)
+	buyer := newBuyer(t, habits{device: phone})
+	buyer.open(w.payPage(b))
+	buyer.sees(`Time left: 0?9:`)
+	before := evaluate[string](buyer, `Date = class extends Date { constructor(...a) { a.length ? super(...a) : super(0) } static now() { return 0 } }; document.querySelector("#left").textContent`)
+	buyer.sees(`Time left: 0?9:`)
+	buyer.await("the next second", func(ctx context.Context, target *chromedp.Target) error {
+		now, err := chromedp.Evaluate[string](`document.querySelector("#left").textContent`)(ctx, target)
+		if err == nil && now >= before {
+			err = errors.New("it stands still")
+		}
+		return err
+	})
 }
 
 func TestABuyerCancelsAfterBeingAskedOnce(t *testing.T) {

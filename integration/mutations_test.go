@@ -17,6 +17,21 @@ var mutations = []mutation{
 		"./bill TestNoSequenceOfEventsUndoesAPayment",
 		[]edit{{"\tcase b.Status == Success:\n\t\treturn b, FollowQuery, nil\n\tcase b.Status.Final():", "\tcase b.Status.Final() && b.Status != Success:"}},
 	},
+	{
+		"one-order lock", "a sibling paid since the order was read fails the payment", "payment/work.go",
+		"./payment TestTwoAttemptsPaidAtOnceAreBothTakenAndOneIsToBeGivenBack",
+		[]edit{{"return nil, bill.ErrConflict // paid since", "return nil, err // paid since"}},
+	},
+	{
+		"codes compared with bills", "a code's checksum is not looked at", "bill/emvco.go",
+		"./bill TestAChangedCharacterIsNoticed",
+		[]edit{{"if !strings.EqualFold(checksum, sum) {", "if len(checksum) != len(sum) {"}},
+	},
+	{
+		"text of an order stays text", "a phrase's value is markup", "page/templates/layout.html",
+		"./page TestHostileTextOfAnOrderStaysText",
+		[]edit{{`<bdi>{{.Value}}</bdi>{{.After}}{{end}}`, `<bdi>{{.Value}}</bdi>{{.After}}<script>{{.Value}}</script>{{end}}`}},
+	},
 
 	// The webhook's signature (story 20, story 21, story 23).
 	{

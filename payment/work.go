@@ -174,7 +174,7 @@ func (w *work) siblings(record bill.OrderRecord, step *bill.Step) ([]bill.BillCh
 			Kind: bill.EventCancelAsked, At: w.now(), Source: bill.ByModule, Reason: bill.CancelPaid,
 		}, w.rules())
 		if errors.Is(err, bill.ErrAlreadyPaid) {
-			return nil, err // paid since the order was read
+			return nil, bill.ErrConflict // paid since the order was read
 		}
 		if err != nil {
 			return nil, fmt.Errorf("end bill %s: %w", a.ID, err)

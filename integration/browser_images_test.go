@@ -1,0 +1,91 @@
+package integration
+
+import (
+	"bytes"
+	"flag"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var images = flag.String("browser.images", "", "folder that pictures of every state of the payment page are written to, such as ../docs/images")
+
+// keepPicture writes a picture of the page as it is, where pictures are wanted.
+func (b *tab) keepPicture(name string) {
+	b.t.Helper()
+	if *images == "" {
+		return
+	}
+	path := filepath.Join(*images, strings.ReplaceAll(name, " ", "-")+".png")
+	if err := os.WriteFile(path, small(b.t, b.whole()), 0o644); err != nil { //nolint:gosec // for everybody to look at
+		b.t.Error(err)
+	}
+}
+
+// small is a picture in the 256 colours that it has most of.
+func small(t *testing.T, picture []byte) []byte {
+	t.Helper()
+	full, err := png.Decode(bytes.NewReader(picture))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bounds, count := full.Bounds(), make(map[color.Color]int)
+	for y := range bounds.Dy() {
+		for x := range bounds.Dx() {
+			count[full.At(x, y)]++
+		}
+	}
+	var palette color.Palette
+	for c := range count {
+		palette = append(palette, c)
+	}
+	slices.SortFunc(palette, func(a, b color.Color) int { return count[b] - count[a] })
+	palette = palette[:min(len(palette), 256)]
+	reduced := image.NewPaletted(bounds, palette)
+	index := make(map[color.Color]uint8)
+	for c := range count {
+		index[c] = uint8(palette.Index(c)) //nolint:gosec // of 256 at most
+	}
+	for y := range bounds.Dy() {
+		for x := range bounds.Dx() {
+			reduced.SetColorIndex(x, y, index[full.At(x, y)])
+		}
+	}
+	var out bytes.Buffer
+	encoder := png.Encoder{CompressionLevel: png.BestCompression}
+	if err := encoder.Encode(&out, reduced); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// TestThePaymentPageInPictures looks at every state once more, on a phone, in
+// what it has in common with no other: the choice of the way to pay, another
+// language, the dark theme, and paper.
+func TestThePaymentPageInPictures(t *testing.T) {
+	w := offering(t, "offer", "retry 1h")
+	flat := phone
+	flat.scale = 1
+	buyer := newBuyer(t, habits{device: flat})
+	for _, s := range scenes {
+		buyer.open(w.payPage(w.stage(s)))
+		buyer.sees(s.says)
+		buyer.keepPicture(s.name)
+	}
+	b := w.checkout(order("O-IN-PICTURES", "15000"), 201)
+	buyer.open(w.payPage(b))
+	buyer.sees(`How would you like to pay\?`)
+	buyer.keepPicture("choose")
+	paid := w.stage(scene{name: "to be read", channel: "QRIS", status: "WAIT"})
+	for name, h := range map[string]habits{"dark": {device: flat, dark: true}, "arabic": {device: flat, language: "ar"}, "thai": {device: flat, language: "th"}} {
+		other := newBuyer(t, h)
+		other.open(w.payPage(paid))
+		other.finds(control{"image", "."})
+		other.keepPicture(name)
+	}
+}
