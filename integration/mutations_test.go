@@ -28,9 +28,9 @@ var mutations = []mutation{
 		[]edit{{"if !strings.EqualFold(checksum, sum) {", "if len(checksum) != len(sum) {"}},
 	},
 	{
-		"text of an order stays text", "a phrase's value is markup", "page/templates/layout.html",
-		"./page TestHostileTextOfAnOrderStaysText",
-		[]edit{{`<bdi>{{.Value}}</bdi>{{.After}}{{end}}`, `<bdi>{{.Value}}</bdi>{{.After}}<script>{{.Value}}</script>{{end}}`}},
+		"links of a page", "a live one leads to plain http", "page/action.go",
+		"./page TestEachKindOfActionHasItsForm",
+		[]edit{{"return !live && (", "return ("}},
 	},
 
 	// The webhook's signature (story 20, story 21, story 23).
