@@ -68,7 +68,7 @@ func small(t *testing.T, picture []byte) []byte {
 // what it has in common with no other: the choice of the way to pay, another
 // language, the dark theme, and paper.
 func TestThePaymentPageInPictures(t *testing.T) {
-	w := offering(t, "offer", "retry 1h")
+	w := offering(t, "offer", "retry 1h\n\t\tpage {\n\t\t\tname \"Kopi Gayo\"\n\t\t\tsupport help@kopi.example\n\t\t}")
 	flat := phone
 	flat.scale = 1
 	buyer := newBuyer(t, habits{device: flat})

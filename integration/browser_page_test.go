@@ -2,7 +2,6 @@ package integration
 
 import (
 	"fmt"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -37,7 +36,7 @@ var scenes = []scene{
 // stage makes a bill for the scene and returns it as it is then.
 func (w *world) stage(s scene) billJSON {
 	w.t.Helper()
-	code := "O-" + url.PathEscape(s.name)
+	code := "O-" + strings.ReplaceAll(s.name, " ", "-")
 	if s.fault != "" {
 		w.control("POST", "/faults", fmt.Sprintf(`{"orderCode":%q,"times":1000,%s}`, code, s.fault))
 	}

@@ -76,7 +76,7 @@ func TestThePageShowsWhatToPayAndHow(t *testing.T) {
 	wantContains(t, html, `<html lang="en" dir="ltr">`, `role="status"`, "Waiting for your payment", "IDR\u00a01,234,567.50", `value="1234567.50"`,
 		"Order <bdi>O1</bdi>", "To <bdi>Shop</bdi>", `Pay before <time datetime="2026-11-22T13:00:00Z">2026-11-22 13:00 UTC</time>`,
 		`Time left: <b id="left" dir="ltr">1:00:00</b>`, `data-left="3600"`, "<svg", `<noscript><meta http-equiv="refresh" content="5"></noscript>`,
-		"Two coffees", "Coffee", "× 2", "Test mode", `action="../bills/`+id+`/cancel"`, `action="../bills/`+id+`/refresh"`,
+		"Two coffees", "Coffee", "×&nbsp;2", "Test mode", `action="../bills/`+id+`/cancel"`, `action="../bills/`+id+`/refresh"`,
 		`href="../bills/`+id+`/qr.png?download"`, `href="/orders/1"`, `data-version="3"`, "SHOP ABC, JAKARTA")
 	wantNot(t, html, "hidden_key")
 }
