@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -167,6 +168,31 @@ func TestTheTimeLeftDoesNotDependOnTheBuyersClock(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// What a screen reader is told, and where it is taken.
+func TestChangesAreReadOut(t *testing.T) {
+	w := newWorld(t, plainSite)
+	b := w.checkout(`{"orderCode":"O-READ","amount":"15000","expiresIn":"5m4s"}`, 201)
+	buyer := newBuyer(t, habits{device: phone, language: "id"})
+	buyer.open(w.payPage(b))
+	says := func(pattern string) {
+		t.Helper()
+		buyer.await("what is read out", func(ctx context.Context, target *chromedp.Target) error {
+			text, err := chromedp.Evaluate[string](`document.querySelector("[role=status]").textContent`)(ctx, target)
+			if err == nil && !regexp.MustCompile(pattern).MatchString(text) {
+				err = fmt.Errorf("%q is read out", text)
+			}
+			return err
+		})
+	}
+	says(`^$`) // nothing has changed yet
+	says(`5 menit`)
+	w.control("POST", "/payments/"+b.ID+"/fail", "")
+	says(`(?i)pembayaran tidak`)
+	if focus := evaluate[string](buyer, `document.activeElement.tagName`); focus != "H1" {
+		t.Errorf("the focus is on %s", focus)
+	}
 }
 
 func TestABuyerCancelsAfterBeingAskedOnce(t *testing.T) {

@@ -119,6 +119,22 @@ func TestALanguageAskedForByTheAddressIsKept(t *testing.T) {
 	wantNot(t, draw(t, nil), "/cancel?lang", "/refresh?lang")
 }
 
+func TestAFailureSpeaksTheReadersLanguageWhereThereAreWords(t *testing.T) {
+	for code, want := range map[string]string{
+		"unavailable":             catalogue(t, "id")["problem.unavailable.title"],
+		"previous_attempt_open":   catalogue(t, "id")["problem.previous_attempt_open.detail"],
+		"something_for_a_program": "In English", // who reads it has written the request by hand
+	} {
+		document, err := newRenderer(t).Failure(content.Failure{
+			Reader: content.Reader{Accept: "id"}, Code: code, Title: "In English", NotCharged: true, PayURL: "/qlink/pay/x", ReturnURL: "/",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantContains(t, string(document.HTML), `<html lang="id"`, want, catalogue(t, "id")["not_charged"], catalogue(t, "id")["back"])
+	}
+}
+
 func TestAPageMayBeFixedToOneLanguage(t *testing.T) {
 	r := newRenderer(t, page.Config{Language: "th"})
 	document, err := r.Payment(paying(func(p *content.Payment) { p.Language, p.Accept = "en", "en" }))
