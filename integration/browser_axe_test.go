@@ -54,7 +54,7 @@ func (b *tab) audit() (found []violation) {
 	b.seen.mute(true)
 	defer b.seen.mute(false)
 	b.still(func() {
-		b.do("audit", func(ctx context.Context, target *chromedp.Target) error {
+		b.await("an audit", func(ctx context.Context, target *chromedp.Target) error {
 			scripts := func(off bool) error {
 				return command(ctx, target, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: off})
 			}

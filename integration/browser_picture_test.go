@@ -19,7 +19,8 @@ import (
 )
 
 // still holds the page as it is while somebody looks at it: a page that
-// reloads itself has to wait for its next document.
+// reloads itself has to wait for its next document. One that was on its way
+// already still comes.
 func (b *tab) still(look func()) {
 	b.t.Helper()
 	b.do("hold the page", func(ctx context.Context, target *chromedp.Target) error {
@@ -48,27 +49,31 @@ func (b *tab) whole() []byte {
 
 func (b *tab) capture(params page.CaptureScreenshotParams) (picture []byte) {
 	b.t.Helper()
-	b.await("a picture", func(ctx context.Context, target *chromedp.Target) error {
-		taken, err := cdp.Call(ctx, target, page.CaptureScreenshot, params)
-		picture = taken.Data
-		return err
+	b.still(func() {
+		b.await("a picture", func(ctx context.Context, target *chromedp.Target) error {
+			taken, err := cdp.Call(ctx, target, page.CaptureScreenshot, params)
+			picture = taken.Data
+			return err
+		})
 	})
 	return picture
 }
 
-// picture is one of a control alone, scrolled into view first, with so many
-// CSS pixels of what is around it.
+// picture is one of a control alone, with so many CSS pixels of what is around
+// it.
 func (b *tab) picture(c control, around float64) (picture []byte) {
 	b.t.Helper()
-	b.await(fmt.Sprint(c), func(ctx context.Context, target *chromedp.Target) error {
-		clip, err := b.frame(ctx, target, c, around)
-		if err != nil {
+	b.still(func() {
+		b.await(fmt.Sprint(c), func(ctx context.Context, target *chromedp.Target) error {
+			clip, err := b.frame(ctx, target, c, around)
+			if err != nil {
+				return err
+			}
+			beyond := true
+			taken, err := cdp.Call(ctx, target, page.CaptureScreenshot, page.CaptureScreenshotParams{Clip: clip, CaptureBeyondViewport: &beyond})
+			picture = taken.Data
 			return err
-		}
-		beyond := true
-		taken, err := cdp.Call(ctx, target, page.CaptureScreenshot, page.CaptureScreenshotParams{Clip: clip, CaptureBeyondViewport: &beyond})
-		picture = taken.Data
-		return err
+		})
 	})
 	return picture
 }
