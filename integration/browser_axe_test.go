@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -52,23 +53,18 @@ func (b *tab) audit() (found []violation) {
 	source := axe(b.t)
 	b.seen.mute(true)
 	defer b.seen.mute(false)
-	b.still(func() {
-		b.do("audit", func(ctx context.Context, target *chromedp.Target) error {
-			scripts := func(off bool) error {
-				return command(ctx, target, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: off})
-			}
-			if err := scripts(false); err != nil {
-				return err
-			}
-			report, err := runAxe(ctx, target, source)
-			if err != nil {
-				return err
-			}
-			if err := json.Unmarshal([]byte(report), &found); err != nil {
-				return err
-			}
-			return scripts(b.habits.noScript)
-		})
+	b.awaitStill("an audit", func(ctx context.Context, target *chromedp.Target) error {
+		scripts := func(off bool) error {
+			return command(ctx, target, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: off})
+		}
+		if err := scripts(false); err != nil {
+			return err
+		}
+		report, err := runAxe(ctx, target, source)
+		if err = errors.Join(err, scripts(b.habits.noScript)); err != nil {
+			return err
+		}
+		return json.Unmarshal([]byte(report), &found)
 	})
 	return found
 }

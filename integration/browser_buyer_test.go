@@ -162,7 +162,7 @@ func (b *tab) await(what string, action func(context.Context, *chromedp.Target) 
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := chromedp.Do(ctx, chromedp.Func(action))
+		err := attempt(ctx, action)
 		if err == nil {
 			return
 		}
@@ -172,6 +172,16 @@ func (b *tab) await(what string, action func(context.Context, *chromedp.Target) 
 			b.t.Fatalf("waited in vain for %s: %v\n%s", what, err, b.text())
 		}
 	}
+}
+
+// attemptWithin bounds one attempt: the browser owes an answer for ever where
+// the page that was asked for it went meanwhile.
+const attemptWithin = startWithin / 4
+
+func attempt(ctx context.Context, action func(context.Context, *chromedp.Target) error) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptWithin)
+	defer cancel()
+	return chromedp.Do(ctx, chromedp.Func(action))
 }
 
 // open goes to an address and waits until it is loaded. A page that reloads

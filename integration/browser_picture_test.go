@@ -10,28 +10,36 @@ import (
 	"testing"
 
 	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/fetch"
-	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/makiuchi-d/gozxing"
 	"github.com/makiuchi-d/gozxing/qrcode"
 )
 
-// still holds the page as it is while somebody looks at it: a page that
-// reloads itself has to wait for its next document.
-func (b *tab) still(look func()) {
+// awaitStill is await over a page that does not go away meanwhile: where it
+// reloads itself by the clock it is stopped, and loaded again afterwards.
+func (b *tab) awaitStill(what string, look func(context.Context, *chromedp.Target) error) {
 	b.t.Helper()
-	b.do("hold the page", func(ctx context.Context, target *chromedp.Target) error {
-		return command(ctx, target, fetch.Enable, fetch.EnableParams{
-			Patterns: []*fetch.RequestPattern{{ResourceType: network.ResourceTypeDocument}},
-		})
+	var stopped bool
+	b.await(what, func(ctx context.Context, target *chromedp.Target) error {
+		reloads, err := chromedp.Evaluate[bool](stopReloading)(ctx, target)
+		if err != nil {
+			return err
+		}
+		stopped = stopped || reloads
+		return look(ctx, target)
 	})
-	defer b.do("let the page go", func(ctx context.Context, target *chromedp.Target) error {
-		return command(ctx, target, fetch.Disable, cdp.Empty{})
-	})
-	look()
+	if stopped {
+		b.reload()
+	}
 }
+
+// stopReloading leaves alone what a page that does not reload has under way.
+const stopReloading = `(() => {
+	const reloads = document.querySelector('meta[http-equiv="refresh"]') !== null;
+	if (reloads) window.stop();
+	return reloads;
+})()`
 
 // screen is a picture of what the device shows, as a PNG.
 func (b *tab) screen() []byte {
@@ -48,7 +56,7 @@ func (b *tab) whole() []byte {
 
 func (b *tab) capture(params page.CaptureScreenshotParams) (picture []byte) {
 	b.t.Helper()
-	b.await("a picture", func(ctx context.Context, target *chromedp.Target) error {
+	b.awaitStill("a picture", func(ctx context.Context, target *chromedp.Target) error {
 		taken, err := cdp.Call(ctx, target, page.CaptureScreenshot, params)
 		picture = taken.Data
 		return err
@@ -56,11 +64,11 @@ func (b *tab) capture(params page.CaptureScreenshotParams) (picture []byte) {
 	return picture
 }
 
-// picture is one of a control alone, scrolled into view first, with so many
-// CSS pixels of what is around it.
+// picture is one of a control alone, with so many CSS pixels of what is around
+// it.
 func (b *tab) picture(c control, around float64) (picture []byte) {
 	b.t.Helper()
-	b.await(fmt.Sprint(c), func(ctx context.Context, target *chromedp.Target) error {
+	b.awaitStill(fmt.Sprint(c), func(ctx context.Context, target *chromedp.Target) error {
 		clip, err := b.frame(ctx, target, c, around)
 		if err != nil {
 			return err
