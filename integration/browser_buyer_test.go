@@ -162,7 +162,7 @@ func (b *tab) await(what string, action func(context.Context, *chromedp.Target) 
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := attempt(ctx, action)
+		err := once(ctx, action)
 		if err == nil {
 			return
 		}
@@ -178,7 +178,7 @@ func (b *tab) await(what string, action func(context.Context, *chromedp.Target) 
 // the page that was asked for it went meanwhile.
 const attemptWithin = startWithin / 4
 
-func attempt(ctx context.Context, action func(context.Context, *chromedp.Target) error) error {
+func once(ctx context.Context, action func(context.Context, *chromedp.Target) error) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptWithin)
 	defer cancel()
 	return chromedp.Do(ctx, chromedp.Func(action))

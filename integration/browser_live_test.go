@@ -170,6 +170,19 @@ func TestTheTimeLeftDoesNotDependOnTheBuyersClock(t *testing.T) {
 	})
 }
 
+// A gateway that does not answer: first the page says that it prepares, then
+// that the provider is silent, and at no time that something has failed.
+func TestASilentGatewayIsSaidToBeSilent(t *testing.T) {
+	w := newWorld(t, plainSite)
+	b := w.stage(scene{name: "silent", channel: "QRIS", fault: `"operation":"apply","fault":"status"`, status: "CREATED"})
+	buyer := newBuyer(t, habits{device: phone})
+	buyer.open(w.payPage(b))
+	buyer.sees(saysPreparing)
+	evaluate[string](buyer, stopwatch)
+	buyer.shownAt(`The payment provider is not answering`)
+	buyer.sees(`Please do not order or pay a second time`)
+}
+
 // What a screen reader is told, and where it is taken.
 func TestChangesAreReadOut(t *testing.T) {
 	w := newWorld(t, plainSite)

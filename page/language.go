@@ -27,8 +27,12 @@ var embedded embed.FS
 // that no template is run for a buyer.
 const slot = "\x00"
 
-// maxAcceptLanguage is what is read of a client's Accept-Language, in bytes.
-const maxAcceptLanguage = 512
+// What is read of a client's Accept-Language, and of a language in an address,
+// in bytes.
+const (
+	maxAcceptLanguage = 512
+	maxLanguage       = 64
+)
 
 // voice is one language: its texts, and how it writes numbers.
 type voice struct {
@@ -194,7 +198,7 @@ func (v *voices) of(r content.Reader) *voice {
 	if v.fixed != nil {
 		return v.fixed
 	}
-	if asked, err := language.Parse(r.Language); err == nil {
+	if asked, err := language.Parse(r.Language[:min(len(r.Language), maxLanguage)]); err == nil {
 		if _, i, confidence := v.matcher.Match(asked); confidence > language.No {
 			return v.all[i]
 		}

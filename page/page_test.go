@@ -148,6 +148,17 @@ func TestAPageThatDoesNotKnowItsOutcomeOnlyWaits(t *testing.T) {
 	wantNot(t, textOf(slow), "fail", "error", "not been charged")
 }
 
+func TestAPageAsksAgainForWhatChangesWithTimeAlone(t *testing.T) {
+	wantContains(t, draw(t, func(p *content.Payment) {
+		p.Bill.Status, p.Bill.Action, p.Now = bill.Created, bill.Action{}, now.Add(10*time.Second)
+	}), `data-again="21"`)
+	wantContains(t, draw(t, func(p *content.Payment) { p.Bill.Status = bill.Choose }), `data-again="5"`)
+	wantNot(t, draw(t, func(p *content.Payment) {
+		p.Bill.Status, p.Ways = bill.Choose, []content.Way{{PayType: "ONLINE", PayChannel: "QRIS", Name: "QRIS"}}
+	}), "data-again=")
+	wantNot(t, draw(t, nil), "data-again=")
+}
+
 // textOf is what of a page is neither style nor script nor drawing.
 func textOf(html string) string {
 	return regexp.MustCompile(`(?s)<(style|script)[ >].*?</(style|script)>|<path[^>]*>`).ReplaceAllString(html, "")

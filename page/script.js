@@ -6,7 +6,7 @@ const $ = (selector, root = document) => root.querySelector(selector)
 const all = selector => document.querySelectorAll(selector)
 const pause = ms => new Promise(done => setTimeout(done, ms))
 const live = $('#live')
-let main, data, began, source, polling, abort, drawing, again, staying, said, timer
+let main, data, began, source, polling, abort, drawing, again, staying, said, timer, later
 
 const say = text => { live.textContent = text || '' }
 
@@ -36,6 +36,7 @@ const show = next => {
   began = performance.now()
   if (next.dataset.version == version && next.dataset.state == state && next.dataset.ways == ways) {
     Object.assign(data, next.dataset)
+    plan()
     return
   }
   main.replaceWith(next)
@@ -44,6 +45,12 @@ const show = next => {
     say(next.dataset.said)
     if (data.final) $('h1').focus()
   }
+}
+
+// Some things change with time alone.
+const plan = () => {
+  clearTimeout(later)
+  if (data.again) later = setTimeout(redraw, data.again * 1000)
 }
 
 // What changes on the server comes as an event, whose id is the version.
@@ -163,6 +170,7 @@ const begin = () => {
   all('time').forEach(e => { e.textContent = form.format(new Date(e.dateTime)) })
   clearInterval(timer)
   if (data.left) { tick(); timer = setInterval(tick, 1000) }
+  plan()
   follow()
   goBack()
 }

@@ -36,6 +36,7 @@ type paymentView struct {
 	Left      string // time to pay as m:ss; "": no limit
 	Seconds   int    // likewise, of the server's clock
 	Refresh   int    // seconds; 0: never
+	Again     int    // seconds after which a live page asks again though nothing has happened; 0: it need not
 	GoBack    int    // seconds after which the page leads back; 0: it does not
 
 	Action    actionView
@@ -77,6 +78,7 @@ func (r *Renderer) paymentView(p content.Payment) *paymentView {
 	switch {
 	case !b.Status.Final():
 		v.Refresh = seconds(p.Refresh)
+		v.Again = v.again()
 		v.setTime(b, p.Now)
 	case v.Paid && v.ReturnURL != "" && p.Now.Sub(b.UpdatedAt) < returnWithin:
 		v.GoBack = returnAfter
@@ -85,6 +87,18 @@ func (r *Renderer) paymentView(p content.Payment) *paymentView {
 		r.setAction(v)
 	}
 	return v
+}
+
+// again is when the page will say something else without any change of the
+// bill: that it takes too long, or which ways to pay there are.
+func (v *paymentView) again() int {
+	switch {
+	case v.State == stateCreated:
+		return seconds(max(v.Bill.Apply.StartedAt.Add(slowAfter).Sub(v.Now), 0)) + 1
+	case v.State == stateChoose && len(v.Ways) == 0:
+		return v.Refresh
+	}
+	return 0
 }
 
 func (v *paymentView) setTime(b bill.Bill, now time.Time) {

@@ -150,6 +150,9 @@ func (w *work) callCancel(b bill.Bill) (bill.Step, error) {
 			reason = bill.CancelExpiry
 		}
 		step, err := w.record(b.ID, bill.Event{Kind: bill.EventCancelAsked, At: w.now(), Source: bill.ByModule, Reason: reason})
+		if errors.Is(err, bill.ErrAlreadyPaid) {
+			return step, nil // paid since b was read: there is nothing to cancel
+		}
 		if err != nil || step.Follow != bill.FollowCancel {
 			return step, err
 		}

@@ -304,3 +304,49 @@ func TestTwoAttemptsPaidAtOnceAreBothTakenAndOneIsToBeGivenBack(t *testing.T) {
 		}
 	})
 }
+
+// crossed is a store in which something happens once, just after the
+// bill was read in the state that is waited for.
+type crossed struct {
+	bill.Store
+
+	when func(bill.Bill) bool
+	by   func()
+}
+
+func (i *crossed) Bill(ctx context.Context, id string) (bill.Bill, error) {
+	b, err := i.Store.Bill(ctx, id)
+	if by := i.by; by != nil && err == nil && i.when(b) {
+		i.by = nil
+		by()
+		return i.Store.Bill(ctx, id)
+	}
+	return b, err
+}
+
+// A bill without an action is cancelled unless it is paid: a payment just then
+// is the answer to who asked, and no error.
+func TestAPaymentBetweenALostActionAndItsCancelIsNoError(t *testing.T) {
+	at(t, func(t *testing.T, c *counter) {
+		c.gateway.set(func() { c.gateway.applyErr, c.gateway.applyLost = failed(qlink.KindUnclear), true })
+		b := c.mustCreate(order("15000"), payment.OutcomeUnknown)
+		c.gateway.set(func() { c.gateway.applyErr, c.gateway.applyLost = refused("known already"), false })
+		pass(time.Minute)
+		c.store = &crossed{
+			Store: c.store,
+			when:  func(b bill.Bill) bool { return b.Apply.ActionAsked && !b.Apply.EndedAt.IsZero() },
+			by: func() {
+				if err := c.notify(b, "SUCCESS"); err != nil {
+					t.Error(err)
+				}
+			},
+		}
+		after, err := c.engine.Refresh(t.Context(), c.scope, b.ID)
+		if err != nil || after.Status != bill.Success {
+			t.Errorf("%s, %v", after.Status, err)
+		}
+		if n := c.gateway.count("cancel"); n != 0 {
+			t.Errorf("%d calls of /cancel for a paid bill", n)
+		}
+	})
+}
