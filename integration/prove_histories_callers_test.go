@@ -84,6 +84,7 @@ func (h *history) String() string {
 // encounter is one round: an engine, one order, and those who meet over it.
 type encounter struct {
 	name    string // of the order
+	chance  func(who int) *rand.Rand
 	engine  *payment.Engine
 	scope   payment.Scope
 	bank    *teller
@@ -92,9 +93,11 @@ type encounter struct {
 	ids     atomic.Int64
 }
 
-func newEncounter(store bill.Store, name string, seed uint64) *encounter {
+func newEncounter(store bill.Store, seed uint64, round int) *encounter {
+	name := fmt.Sprintf("history-%d-%d", seed, round)
 	e := &encounter{name: name, history: &history{}}
-	e.bank = &teller{history: e.history, now: e.now, rand: rand.New(rand.NewPCG(seed, 0))}
+	e.chance = func(who int) *rand.Rand { return rand.New(rand.NewPCG(seed, uint64(round)<<8|uint64(who))) }
+	e.bank = &teller{history: e.history, now: e.now, rand: e.chance(0)}
 	account := &payment.Account{
 		Name: "default", Ledger: "ledger", AppKey: "app", Secrets: []string{"s"}, Location: time.UTC, Gateway: e.bank,
 		CallTimeout: time.Hour, StatusBatch: 50,
@@ -116,11 +119,11 @@ func (e *encounter) now() time.Time {
 
 // run lets the callers do what the seed has for them, then heals the gateway,
 // and returns the bills as they are in the end.
-func (e *encounter) run(ctx context.Context, seed uint64) ([]bill.Bill, error) {
+func (e *encounter) run(ctx context.Context) ([]bill.Bill, error) {
 	begin := make(chan struct{})
 	var running sync.WaitGroup
 	for i := range historyCallers {
-		c := &caller{encounter: e, rand: rand.New(rand.NewPCG(seed, uint64(i+1)))}
+		c := &caller{encounter: e, rand: e.chance(i + 1)}
 		running.Go(func() {
 			<-begin
 			for range historyCalls {
@@ -181,7 +184,7 @@ func (c *caller) one(ctx context.Context) {
 	case what < 18:
 		c.refresh(ctx, id)
 	case what < 22:
-		c.notify(ctx, what == 18)
+		c.notify(ctx, what < 20)
 	case which == 0:
 		c.bank.happens(c.bank.newest(), "SUCCESS", false)
 		c.notify(ctx, false)
@@ -225,38 +228,34 @@ func (c *caller) create(ctx context.Context, which int) {
 	began := c.history.moment()
 	page := fmt.Sprint("https://shop.example/", began)
 	created, err := c.engine.Create(ctx, c.scope, want, payment.HandOver{At: c.now(), PayURL: func(string) string { return page }})
-	b := created.Bill
 	if refusal, ok := errors.AsType[*payment.Refusal](err); ok {
-		b = *refusal.Bill
+		created.Bill = *refusal.Bill
 	}
-	paid := b.Status == bill.Success
+	b := created.Bill
+	paid, isNew := b.Status == bill.Success, err == nil && b.PayURL == page
 	switch code := refusalOf(err); {
-	case err != nil && code != payment.CodePreviousOpen && code != payment.CodePaidOtherwise:
-		c.history.blame("create: %v", err)
-	case code == payment.CodePaidOtherwise && (!paid || b.Amount.Equal(want.Amount)),
+	case err != nil && code != payment.CodePreviousOpen && code != payment.CodePaidOtherwise,
+		code == payment.CodePaidOtherwise && (!paid || b.Amount.Equal(want.Amount)),
 		code == payment.CodePreviousOpen && b.Status.Final(),
-		err == nil && !b.Amount.Equal(want.Amount):
-		c.history.blame("create at %s: %v, %s at %s", want.Amount, err, b.Status, b.Amount)
-	case err == nil && b.PayURL == page:
+		err == nil && (!b.Amount.Equal(want.Amount) || created.Outcome != outcome(b, isNew)):
+		c.history.blame("create at %s: %v, %s %s, %s at %s", want.Amount, err, created.Outcome, b.ID, b.Status, b.Amount)
+	case isNew:
 		c.history.between(began, begun{b.ID, b.Attempt, b.Amount}, c.told(b))
 	case paid:
 		c.history.between(began, c.told(b))
 	default:
 		c.history.between(began, stood{b.ID}, c.told(b))
 	}
-	if err == nil && created.Outcome != outcome(b, b.PayURL == page) {
-		c.history.blame("%s, %s, is said to be %s", b.ID, b.Status, created.Outcome)
-	}
 }
 
 // outcome is what a buyer is to be told with a bill.
-func outcome(b bill.Bill, begun bool) payment.Outcome {
+func outcome(b bill.Bill, isNew bool) payment.Outcome {
 	switch {
 	case b.Status == bill.Created:
 		return payment.OutcomeUnknown
 	case b.Status == bill.Fail:
 		return payment.OutcomeRefused
-	case begun:
+	case isNew:
 		return payment.OutcomeNew
 	}
 	return payment.OutcomeExisting
@@ -307,7 +306,7 @@ func (c *caller) order(ctx context.Context) {
 		return
 	}
 	list := listed{paid: order.PaidBill, open: order.OpenBill}
-	facts := []fact{}
+	var facts []fact
 	for _, b := range slices.Backward(order.Bills) {
 		list.ids = append(list.ids, b.ID)
 		facts = append(facts, c.told(b))
@@ -315,7 +314,7 @@ func (c *caller) order(ctx context.Context) {
 	c.history.between(began, append(facts, list)...)
 }
 
-// notify brings a notification of the gateway, now and then a stale one.
+// notify brings a notification of the gateway.
 func (c *caller) notify(ctx context.Context, stale bool) {
 	n, ok := c.bank.news(c.rand, stale)
 	if !ok {

@@ -130,8 +130,9 @@ func (g *teller) happens(id, status string, late bool) {
 	}
 }
 
-// news is a notification about a payment, mostly the newest, as it stands or
-// once stood; false where there is none.
+// news is a notification about a payment, mostly the newest, as it stands or,
+// stale, as it once stood. Of one that is paid it may then also say, against
+// all that was so, that it failed. False where there is no payment.
 func (g *teller) news(r *rand.Rand, stale bool) (n qlink.Notification, ok bool) {
 	which, when := r.IntN(3), r.IntN(4)
 	g.mu.Lock()
@@ -144,7 +145,11 @@ func (g *teller) news(r *rand.Rand, stale bool) (n qlink.Notification, ok bool) 
 		d = g.payments[when%len(g.payments)]
 	}
 	status := d.status
-	if stale {
+	switch {
+	case stale && !d.paidAt.IsZero() && when < 2:
+		status = "FAIL"
+		g.history.at(denies{d.id})
+	case stale:
 		status = d.had[when%len(d.had)]
 	}
 	return qlink.Notification{TradeUUID: d.id, BillCode: billCode(d.id), OrderCode: d.order, Status: qlink.ParseStatus(status), PayTime: d.paidAt}, true
@@ -184,8 +189,7 @@ func (g *teller) verdict(bills []bill.Bill) string {
 		if d != nil && !d.paidAt.IsZero() {
 			paid++
 		}
-		switch {
-		case d == nil && !b.Status.EndedUnpaid(), d != nil && d.payable() != (b.Status == bill.Wait), d != nil && d.paidAt.IsZero() == (b.Status == bill.Success):
+		if d == nil && !b.Status.EndedUnpaid() || d != nil && (d.payable() != (b.Status == bill.Wait) || d.paidAt.IsZero() == (b.Status == bill.Success)) {
 			return fmt.Sprintf("%s is %s in the end, in the ledger %+v", b.ID, b.Status, d)
 		}
 	}

@@ -346,3 +346,11 @@ func (f turns) after(s affair) (affair, bool) {
 	}
 	return s.with(place, a), true
 }
+
+// denies: the gateway says of a payment that was made that it failed. It may be
+// believed by who has not heard of the payment yet, until he does.
+type denies struct{ id string }
+
+func (f denies) after(s affair) (affair, bool) {
+	return s.change(f.id, func(a *attempt) { a.failed = true })
+}
