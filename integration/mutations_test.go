@@ -139,6 +139,11 @@ var mutations = []mutation{
 		[]edit{{"\t\t\tstep.Bill.RefundDue = true\n", ""}},
 	},
 	{
+		"monotonic", "a payment is refused beside another one made meanwhile", "payment/work.go",
+		"./payment TestTwoAttemptsPaidAtOnceAreBothTakenAndOneIsToBeGivenBack",
+		[]edit{{"return nil, bill.ErrConflict // paid since", "return nil, err // paid since"}},
+	},
+	{
 		"monotonic", "the other attempt stays open after a payment", "payment/work.go",
 		"./payment TestALatePaymentPaysTheOrderAndEndsTheOtherAttempt",
 		[]edit{{"\t\tcase a.Status.Final():\n\t\t\tcontinue\n\t\t}", "\t\tdefault:\n\t\t\tcontinue\n\t\t}"}},

@@ -76,7 +76,7 @@ func TestProveConcurrentHistoriesOfOneOrder(t *testing.T) {
 		return
 	}
 	for _, what := range historySights {
-		if *proveHistories >= 100 && seen[what] == 0 {
+		if *proveHistories >= 1000 && seen[what] == 0 {
 			t.Errorf("no history saw any %s", what)
 		}
 	}
