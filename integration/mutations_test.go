@@ -18,11 +18,6 @@ var mutations = []mutation{
 		[]edit{{"\tcase b.Status == Success:\n\t\treturn b, FollowQuery, nil\n\tcase b.Status.Final():", "\tcase b.Status.Final() && b.Status != Success:"}},
 	},
 	{
-		"one-order lock", "a sibling paid since the order was read fails the payment", "payment/work.go",
-		"./payment TestTwoAttemptsPaidAtOnceAreBothTakenAndOneIsToBeGivenBack",
-		[]edit{{"return nil, bill.ErrConflict // paid since", "return nil, err // paid since"}},
-	},
-	{
 		"codes compared with bills", "a code's checksum is not looked at", "bill/emvco.go",
 		"./bill TestAChangedCharacterIsNoticed",
 		[]edit{{"if !strings.EqualFold(checksum, sum) {", "if len(checksum) != len(sum) {"}},
