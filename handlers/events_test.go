@@ -141,7 +141,7 @@ func TestAStreamTellsTheBillNowAndAtEachChangeUntilItHasEnded(t *testing.T) {
 			defer client.CloseIdleConnections()
 			for _, way := range [][]string{{eventsPath}, {billPath, "Accept", "text/event-stream"}} {
 				stream := subscribe(t, client, server.URL+way[0], way[1:]...)
-				if stream.StatusCode != 200 || stream.ProtoMajor != major || stream.ContentLength != -1 {
+				if stream.StatusCode != http.StatusOK || stream.ProtoMajor != major || stream.ContentLength != -1 {
 					t.Errorf("%s %d, length %d", stream.Proto, stream.StatusCode, stream.ContentLength)
 				}
 				wantHeader(t, stream.Header, "Content-Type", "text/event-stream")
@@ -201,7 +201,7 @@ func TestAStreamOfABillThatHasEndedTellsTheEndOnce(t *testing.T) {
 			<-l.stopped
 		}
 		known := subscribe(t, http.DefaultClient, base+eventsPath, "Last-Event-ID", "3")
-		if known.StatusCode != 204 || known.Header.Get("Content-Type") != "" {
+		if known.StatusCode != http.StatusNoContent || known.Header.Get("Content-Type") != "" {
 			t.Errorf("%s: who knows the end gets %s, %v", status, known.Status, known.Header)
 		}
 		wantHeader(t, known.Header, "Cache-Control", "no-store")

@@ -74,8 +74,8 @@ func TestABuyersHabitsReachThePageAndTheServer(t *testing.T) {
 	buyer.open("http://" + shop.address + "/")
 	buyer.sees(`(?s)th.*Android.*Mobile`)
 	const about = `[innerWidth, devicePixelRatio, navigator.language, navigator.maxTouchPoints > 0, navigator.onLine,
-		matchMedia("(prefers-color-scheme: dark)").matches, matchMedia("(prefers-reduced-motion: reduce)").matches].join(" ")`
-	if got := evaluate[string](buyer, about); got != "360 2 th true true true true" {
+		matchMedia("(prefers-color-scheme: dark)").matches, matchMedia("(prefers-reduced-motion: reduce)").matches].join()`
+	if got := evaluate[string](buyer, about); got != "360,2,th,true,true,true,true" {
 		t.Errorf("a phone with habits is %s", got)
 	}
 	buyer.goOffline(true)

@@ -49,7 +49,7 @@ var proveHostile = flag.Int("prove.hostile", 40, "hostile orders looked at in a 
 
 func TestProveHostileOrdersAreDrawnAsText(t *testing.T) {
 	w := newWorld(t, strings.Replace(plainSite, "checkout /checkout", "checkout /checkout\n\t\tpage {\n\t\t\tname \"<i>Kopi</i> \u202e\"\n\t\t}", 1))
-	chance := rand.New(rand.NewPCG(*proveSeed, 1)) //nolint:gosec // chance that can be had again, no secret
+	chance := rand.New(rand.NewPCG(*proveSeed, 1))
 	buyer := newBuyer(t, habits{device: phone})
 	for n := range *proveHostile {
 		order := hostileOrder(t, n, chance)

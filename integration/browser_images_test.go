@@ -22,7 +22,7 @@ func (b *tab) keepPicture(name string) {
 		return
 	}
 	path := filepath.Join(*images, strings.ReplaceAll(name, " ", "-")+".png")
-	if err := os.WriteFile(path, small(b.t, b.whole()), 0o644); err != nil { //nolint:gosec // for everybody to look at
+	if err := os.WriteFile(path, small(b.t, b.whole()), 0o644); err != nil {
 		b.t.Error(err)
 	}
 }
@@ -49,7 +49,7 @@ func small(t *testing.T, picture []byte) []byte {
 	reduced := image.NewPaletted(bounds, palette)
 	index := make(map[color.Color]uint8)
 	for c := range count {
-		index[c] = uint8(palette.Index(c)) //nolint:gosec // of 256 at most
+		index[c] = uint8(palette.Index(c))
 	}
 	for y := range bounds.Dy() {
 		for x := range bounds.Dx() {

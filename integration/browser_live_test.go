@@ -170,6 +170,23 @@ func TestTheTimeLeftDoesNotDependOnTheBuyersClock(t *testing.T) {
 	})
 }
 
+// The webhook is lost, and the buyer asks: "I have paid".
+func TestABuyerHasThePaymentLookedFor(t *testing.T) {
+	for name, h := range map[string]habits{"live": {device: phone}, "without script": {device: phone, noScript: true}} {
+		w := newWorld(t, plainSite)
+		b := w.checkout(order("O-ASKED", "15000"), 201)
+		buyer := newBuyer(t, h)
+		buyer.open(w.payPage(b))
+		buyer.sees(saysWaiting)
+		w.decide(b.ID, "pay")
+		buyer.press(checkNow)
+		buyer.sees(saysPaid)
+		if settled := w.awaitStatus(b.ID, "SUCCESS").SettledBy; settled != "query" {
+			t.Errorf("%s: settled by %s", name, settled)
+		}
+	}
+}
+
 // A gateway that does not answer: first the page says that it prepares, then
 // that the provider is silent, and at no time that something has failed.
 func TestASilentGatewayIsSaidToBeSilent(t *testing.T) {

@@ -41,12 +41,6 @@ const stopReloading = `(() => {
 	return reloads;
 })()`
 
-// screen is a picture of what the device shows, as a PNG.
-func (b *tab) screen() []byte {
-	b.t.Helper()
-	return b.capture(page.CaptureScreenshotParams{})
-}
-
 // whole is a picture of the page from top to bottom, as a PNG.
 func (b *tab) whole() []byte {
 	b.t.Helper()

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"net/http"
 	"strings"
 	"sync"
 	"syscall"
@@ -59,7 +60,7 @@ func TestABuyerChoosesOfWhatTheGatewayListsAndPaysOnce(t *testing.T) {
 	close(answers)
 	channel := w.awaitStatus(b.ID, "WAIT").PayChannel
 	for a := range answers {
-		if a.StatusCode == 200 && decode[billJSON](t, a.body).PayChannel == channel {
+		if a.StatusCode == http.StatusOK && decode[billJSON](t, a.body).PayChannel == channel {
 			continue
 		}
 		a.wantProblem(t, 409, "not_choosable", b.ID)
@@ -125,7 +126,7 @@ func TestABuyerTriesAgainAfterAFailureAndThatIsOneMorePayment(t *testing.T) {
 	close(answers)
 	begun, next := 0, billJSON{}
 	for a := range answers {
-		if a.StatusCode == 201 {
+		if a.StatusCode == http.StatusCreated {
 			begun++
 		} else {
 			a.want(t, 200)

@@ -32,7 +32,7 @@ func (w *world) listen(id, last string, header ...string) (*listener, error) {
 	if last != "" {
 		req.Header.Set("Last-Event-ID", last)
 	}
-	resp, err := w.client.Do(req)
+	resp, err := w.client.Do(req) //nolint:bodyclose // whoever listens closes it
 	if err != nil {
 		return nil, err
 	}
