@@ -18,6 +18,11 @@ var mutations = []mutation{
 		[]edit{{"\tcase b.Status == Success:\n\t\treturn b, FollowQuery, nil\n\tcase b.Status.Final():", "\tcase b.Status.Final() && b.Status != Success:"}},
 	},
 	{
+		"one-order lock", "a choice is made beside a reported payment", "payment/work.go",
+		"./payment TestNothingIsChosenBesideAReportedPayment",
+		[]edit{{"ok && step.Line.Kind == bill.EventChosen {", "ok && step.Line.Kind == bill.EventCreated {"}},
+	},
+	{
 		"codes compared with bills", "a code's checksum is not looked at", "bill/emvco.go",
 		"./bill TestAChangedCharacterIsNoticed",
 		[]edit{{"if !strings.EqualFold(checksum, sum) {", "if len(checksum) != len(sum) {"}},

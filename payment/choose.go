@@ -15,8 +15,9 @@ import (
 // what was chosen already is answered with the bill as it is.
 //
 // Errors: *Refusal with CodeNotChoosable where the bill is not, or no longer, to
-// be chosen, or CodeNotOffered where Ways has no such way; bill.ErrNotFound,
-// bill.ErrUnavailable.
+// be chosen, CodeNotOffered where Ways has no such way, or CodePreviousOpen where
+// an earlier attempt is reported as paid and not confirmed yet;
+// bill.ErrNotFound, bill.ErrUnavailable.
 func (e *Engine) Choose(ctx context.Context, s Scope, id, payType, payChannel string) (bill.Bill, error) {
 	store, release, err := e.cfg.Store(ctx)
 	if err != nil {
@@ -67,9 +68,12 @@ func (w *work) choose(b bill.Bill, way bill.Way) (bill.Bill, error) {
 	step, err := w.record(b.ID, bill.Event{
 		Kind: bill.EventChosen, At: now, Source: bill.ByBuyer, Way: way, ExpiresAt: w.account.chosenExpiry(b, way, now),
 	})
+	refusal, refused := errors.AsType[*Refusal](err)
 	switch {
 	case errors.Is(err, bill.ErrNotChoosable):
 		return w.chosenBefore(step.Bill, way)
+	case refused:
+		return b, refusal
 	case err != nil:
 		return bill.Bill{}, err
 	}

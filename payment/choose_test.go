@@ -312,3 +312,39 @@ func TestAChoiceThatTheGatewayRefusesHasFailedAndIsToldToTheShop(t *testing.T) {
 		}
 	})
 }
+
+// story 4: while an earlier attempt is reported as paid, a choice made
+// meanwhile would be a second payment.
+func TestNothingIsChosenBesideAReportedPayment(t *testing.T) {
+	atWith(t, func(cfg *payment.Config) { offering(cfg); confirmed(cfg) }, func(t *testing.T, c *counter) {
+		first := c.mustCreate(unchosen("15000"), payment.OutcomeNew)
+		first, err := c.choose(first.ID, "ONLINE", "QRIS")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.gateway.set(func() { c.gateway.ledger[first.ID].status = "FAIL" })
+		c.mustNotify(first, "FAIL")
+		second := c.mustCreate(unchosen("15000"), payment.OutcomeNew)
+		c.gateway.set(func() { c.gateway.queryErr = failed(qlink.KindUnclear) })
+		c.mustNotify(first, "SUCCESS")
+		_, err = c.choose(second.ID, "ONLINE", "QRIS")
+		refusal, ok := errors.AsType[*payment.Refusal](err)
+		if !ok || refusal.Code != payment.CodePreviousOpen || refusal.Bill.ID != first.ID {
+			t.Errorf("chosen: %v", err)
+		}
+		if n := c.gateway.count("apply"); n != 1 {
+			t.Errorf("%d calls of /apply", n)
+		}
+		if b := c.bill(second.ID); b.Status != bill.Choose {
+			t.Errorf("the choice is %s", b.Status)
+		}
+		c.gateway.set(func() { c.gateway.queryErr = nil })
+		c.gateway.pay(first.ID)
+		pass(time.Minute)
+		if _, err := c.engine.Refresh(t.Context(), c.scope, first.ID); err != nil {
+			t.Fatal(err)
+		}
+		c.wantStatus(first.ID, bill.Success)
+		c.wantStatus(second.ID, bill.Canceled)
+	})
+}

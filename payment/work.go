@@ -95,13 +95,17 @@ func worthWriting(b bill.Bill, step bill.Step) bool {
 }
 
 // change gathers one transaction: the bill first, then the order where its
-// stub of the bill moved or the shop withdrew it, then the attempts that a payment puts an end to.
+// stub of the bill moved or the shop withdrew it, then the attempts that a
+// payment puts an end to.
 func (w *work) change(before bill.Bill, step *bill.Step) (change bill.Change, err error) {
 	moved := before.Status != step.Bill.Status
 	if moved || before.Unconfirmed() != step.Bill.Unconfirmed() || before.Withdrawn != step.Bill.Withdrawn {
 		record, err := w.store.Order(w.ctx, step.Bill.OrderKey())
 		if err != nil {
 			return bill.Change{}, fmt.Errorf("read order of bill %s: %w", before.ID, err)
+		}
+		if reported, ok := record.Unconfirmed(); ok && step.Line.Kind == bill.EventChosen {
+			return bill.Change{}, w.refuse(CodePreviousOpen, reported.ID) // it may be paid: another one is not to begin
 		}
 		if step.Bill.Status == bill.Success {
 			if change.Bills, err = w.siblings(record, step); err != nil {
