@@ -250,8 +250,12 @@ func (w *work) handedOver(b bill.Bill, h HandOver) (bill.Bill, error) {
 
 // withdraw stores that the shop stands by b's terms no longer, whatever becomes
 // of its new ones: no buyer begins another attempt by the old. It moves the
-// order's revision, so that none who is about to gets ahead.
+// order's revision, so that none who is about to gets ahead. Beside a payment
+// there is no such attempt, and nothing to take back.
 func (w *work) withdraw(b bill.Bill, h HandOver) (bill.Bill, error) {
+	if b.Status == bill.Success {
+		return w.handedOver(b, h)
+	}
 	step, err := w.record(b.ID, bill.Event{Kind: bill.EventWithdrawn, At: h.At, Source: bill.ByShop})
 	return step.Bill, err
 }
