@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
@@ -64,13 +65,26 @@ func small(t *testing.T, picture []byte) []byte {
 	return out.Bytes()
 }
 
+// flat is a phone whose pictures are small.
+var flat = device{width: phone.width, height: phone.height, scale: 1, mobile: true}
+
+// paidTwice makes two attempts of one order, both of them paid, and returns the
+// one whose payment is to be given back.
+func (w *world) paidTwice() billJSON {
+	w.t.Helper()
+	first := w.stage(scene{name: "twice", channel: "QRIS", fate: "fail", status: "FAIL"})
+	second := decode[billJSON](w.t, w.retry(first.ID).want(w.t, 201).body)
+	w.control("POST", "/payments/"+second.ID+"/pay", "")
+	w.awaitStatus(second.ID, "SUCCESS")
+	w.control("POST", "/payments/"+first.ID+"/pay", "")
+	return w.awaitStatus(first.ID, "SUCCESS")
+}
+
 // TestThePaymentPageInPictures looks at every state once more, on a phone, in
 // what it has in common with no other: the choice of the way to pay, another
 // language, the dark theme, and paper.
 func TestThePaymentPageInPictures(t *testing.T) {
-	w := offering(t, "offer", "retry 1h\n\t\tpage {\n\t\t\tname \"Kopi Gayo\"\n\t\t\tsupport help@kopi.example\n\t\t}")
-	flat := phone
-	flat.scale = 1
+	w := offering(t, "confirm_success on\n\t\t\toffer", "retry 1h\n\t\tpage {\n\t\t\tname \"Kopi Gayo\"\n\t\t\tsupport help@kopi.example\n\t\t}")
 	buyer := newBuyer(t, habits{device: flat})
 	for _, s := range scenes {
 		buyer.open(w.payPage(w.stage(s)))
@@ -81,10 +95,20 @@ func TestThePaymentPageInPictures(t *testing.T) {
 	buyer.open(w.payPage(b))
 	buyer.sees(`How would you like to pay\?`)
 	buyer.keepPicture("choose")
-	paid := w.stage(scene{name: "to be read", channel: "QRIS", status: "WAIT"})
+	b = w.stage(scene{name: "confirmed", channel: "QRIS", status: "WAIT"})
+	buyer.open(w.payPage(b))
+	buyer.sees(saysWaiting)
+	w.webhook(appSecret, fmt.Sprintf(`{"tradeUuid":%q,"billCode":%q,"orderCode":%q,"status":"SUCCESS"}`, b.ID, b.BillCode, b.OrderCode)).want(t, 200)
+	buyer.reload() // what is not confirmed yet is no change that anybody is told
+	buyer.sees(`is being checked`)
+	buyer.keepPicture("checking")
+	buyer.open(w.payPage(w.paidTwice()))
+	buyer.sees(`more than once`)
+	buyer.keepPicture("paid twice")
+	waiting := w.stage(scene{name: "to be read", channel: "QRIS", status: "WAIT"})
 	for name, h := range map[string]habits{"dark": {device: flat, dark: true}, "arabic": {device: flat, language: "ar"}, "thai": {device: flat, language: "th"}} {
 		other := newBuyer(t, h)
-		other.open(w.payPage(paid))
+		other.open(w.payPage(waiting))
 		other.finds(control{"image", "."})
 		other.keepPicture(name)
 	}

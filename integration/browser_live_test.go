@@ -142,7 +142,7 @@ func TestAPageWhoseEventsAreHeldBackAsksInTheirPlace(t *testing.T) {
 func TestALatePaymentIsShownOnThePageOfTheEnd(t *testing.T) {
 	w := newWorld(t, plainSite)
 	b := w.checkout(order("O-AFTER", "15000"), 201)
-	buyer := newBuyer(t, habits{device: phone})
+	buyer := newBuyer(t, habits{device: flat})
 	buyer.open(w.payPage(b))
 	buyer.sees(saysWaiting)
 	evaluate[string](buyer, stopwatch)
@@ -150,6 +150,7 @@ func TestALatePaymentIsShownOnThePageOfTheEnd(t *testing.T) {
 	buyer.shownAt(saysExpired)
 	w.control("POST", "/payments/"+b.ID+"/pay", "")
 	buyer.shownAt(`It counts, and the shop is told of it`)
+	buyer.keepPicture("paid late")
 }
 
 // story 35: the time left is the server's, whatever the buyer's clock says.
@@ -192,11 +193,12 @@ func TestABuyerHasThePaymentLookedFor(t *testing.T) {
 func TestASilentGatewayIsSaidToBeSilent(t *testing.T) {
 	w := newWorld(t, plainSite)
 	b := w.stage(scene{name: "silent", channel: "QRIS", fault: `"operation":"apply","fault":"status"`, status: "CREATED"})
-	buyer := newBuyer(t, habits{device: phone})
+	buyer := newBuyer(t, habits{device: flat})
 	buyer.open(w.payPage(b))
 	buyer.sees(saysPreparing)
 	evaluate[string](buyer, stopwatch)
 	buyer.shownAt(`The payment provider is not answering`)
+	buyer.keepPicture("not answering")
 	buyer.sees(`Please do not order or pay a second time`)
 }
 

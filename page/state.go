@@ -75,7 +75,7 @@ func openState(p content.Payment) state {
 	case b.Status == bill.Choose:
 		return stateChoose
 	case b.Status == bill.Created, b.ActionLost():
-		if p.Now.Sub(b.Apply.StartedAt) > slowAfter && !b.Apply.StartedAt.IsZero() {
+		if p.Now.Sub(b.UpdatedAt) > slowAfter { // not since /apply was called: it is called again and again
 			return stateSlow
 		}
 		return stateCreated

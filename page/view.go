@@ -94,7 +94,7 @@ func (r *Renderer) paymentView(p content.Payment) *paymentView {
 func (v *paymentView) again() int {
 	switch {
 	case v.State == stateCreated:
-		return seconds(max(v.Bill.Apply.StartedAt.Add(slowAfter).Sub(v.Now), 0)) + 1
+		return seconds(max(v.Bill.UpdatedAt.Add(slowAfter).Sub(v.Now), 0)) + 1
 	case v.State == stateChoose && len(v.Ways) == 0:
 		return v.Refresh
 	}
