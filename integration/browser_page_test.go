@@ -159,21 +159,3 @@ func TestACameraReadsTheGatewaysPayloadFromTheScreen(t *testing.T) {
 		}
 	}
 }
-
-func TestThePaymentPageAsksItsOwnSiteAlone(t *testing.T) {
-	w := newWorld(t, plainSite)
-	for _, s := range scenes {
-		b := w.stage(s)
-		buyer := newBuyer(t, habits{device: phone})
-		buyer.open(w.payPage(b))
-		buyer.sees(s.says)
-		for _, r := range buyer.requests() {
-			if r.host() != w.public && r.Type != network.ResourceTypeOther {
-				t.Errorf("%s: %s %s", s.name, r.Type, r.URL)
-			}
-		}
-		if early := buyer.seen.beforePaint(); len(early) == 0 || early[0].URL != w.payPage(b) {
-			t.Errorf("%s: before anything was to be seen: %v", s.name, early)
-		}
-	}
-}
