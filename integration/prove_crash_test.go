@@ -248,8 +248,10 @@ func (c *crashes) show(code, id string) {
 }
 
 // persist repeats until it holds; crashes in between are none of its business.
+// The more there are, the longer all of them may hold one order up: each ends
+// whatever was under way for any of them.
 func (c *crashes) persist(what string, holds func() bool) bool {
-	deadline := time.After(startWithin)
+	deadline := time.After(startWithin + time.Duration(*proveCrashes)*time.Duration(len(crashPoints))*time.Second/2)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for !holds() {
