@@ -35,7 +35,7 @@ var (
 )
 
 const (
-	saysPreparing  = `Preparing your payment`
+	saysPreparing  = `Preparing your payment|The payment provider is not answering` // the latter after half a minute
 	saysWaiting    = `Waiting for your payment`
 	saysProcessing = `being processed`
 	saysCancelling = `Cancelling the payment`

@@ -92,8 +92,15 @@ func (b *tab) eachOf(pages map[string]scene, look func(*tab, scene)) {
 	for page, s := range pages {
 		b.open(page)
 		b.sees(s.says)
+		b.stay()
 		look(b, s)
 	}
+}
+
+// stay keeps a paid page from leading back to the shop.
+func (b *tab) stay() {
+	b.t.Helper()
+	evaluate[bool](b, `document.querySelector("[data-stay]")?.click() ?? true`)
 }
 
 // wantOwnSite fails the test where the tab has asked anybody but the site, and
@@ -131,6 +138,7 @@ func TestEveryStateOfThePaymentPageInEveryLanguage(t *testing.T) {
 			buyer.excuse(`404 \(Not Found\)`)
 			for name, page := range staged {
 				buyer.open(page + "?lang=" + language)
+				buyer.stay()
 				buyer.wantAccessible()
 				if wide := buyer.overflows(); wide != "" {
 					t.Errorf("%s: %s", name, wide)
