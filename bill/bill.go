@@ -77,6 +77,8 @@ type Bill struct {
 	// with other terms, since: no buyer begins another attempt like this one.
 	Withdrawn bool `json:"withdrawn,omitzero"`
 
+	ResolvedAt time.Time `json:"resolved,omitzero"` // when an operator had last seen to it; zero once it changed after that
+
 	ForgottenAt time.Time `json:"forgotten,omitzero"` // when it was last reduced to its stub, see EventForgotten
 	Told        uint64    `json:"told,omitzero"`      // Sequence of the newest notification that was deleted then; 0: none was
 }

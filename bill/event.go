@@ -54,6 +54,8 @@ const (
 	EventHandedOver     EventKind = "handed_over"     // the order again, signed later; written without a line
 	EventWithdrawn      EventKind = "withdrawn"       // the order taken back, or handed over with other terms; written without a line
 	EventForgotten      EventKind = "forgotten"       // retention is over: its details, its history so far and what its shop was told are deleted
+	EventRedelivered    EventKind = "redelivered"     // an operator had its shop told again
+	EventResolved       EventKind = "resolved"        // an operator has seen to it, with a note
 )
 
 // Report is what the gateway said of a bill, as received and unbelieved.
@@ -82,8 +84,11 @@ type Event struct {
 	To      Status       `json:"to,omitzero"`
 	Version uint64       `json:"version"`
 	Reason  CancelReason `json:"reason,omitzero"` // of a cancel
-	Note    string       `json:"note,omitzero"`   // words for the operator
+	Note    string       `json:"note,omitzero"`   // words for the operator, or of one
 	Report  Report       `json:"report,omitzero"`
+
+	Actor string `json:"actor,omitzero"` // who acted, by the name that an operator gave himself
+	Took  int64  `json:"took,omitzero"`  // nanoseconds that the call to the gateway took which this is the answer to
 
 	Way       Way       `json:"way,omitzero"`       // that was chosen …
 	ExpiresAt time.Time `json:"expiresAt,omitzero"` // … and when the bill ends by it; zero: never

@@ -1,6 +1,9 @@
 package bill
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Notification tells a shop's URL of one change of one bill. It is stored in the
 // same transaction as the change, and kept until its URL has answered 2xx or
@@ -28,6 +31,28 @@ type Notification struct {
 	// times cannot: it is the revision of the order's record that came with it.
 	Sequence      uint64    `json:"seq,omitzero"`
 	RedeliveredAt time.Time `json:"redeliveredAt,omitzero"` // when an operator last had it sent again
+
+	BillCreatedAt time.Time `json:"billCreatedAt,omitzero"` // the bill's CreatedAt; orders the listing of what shops were not told
+	Log           []Try     `json:"log,omitzero"`           // the latest tries, MaxLog of them at most, oldest first
+}
+
+// MaxLog bounds the tries that a notification remembers one by one: more than
+// three days of growing waits hold.
+const MaxLog = 32
+
+// Try is one try to deliver a notification.
+type Try struct {
+	At     time.Time `json:"at"`              // when it had ended
+	Took   int64     `json:"took,omitzero"`   // nanoseconds
+	Status int       `json:"status,omitzero"` // of the URL's answer; 0: there was none
+	Error  string    `json:"error,omitzero"`  // why it failed; "" where it was taken
+}
+
+// Tried returns n with one more try in its log.
+func (n Notification) Tried(t Try) Notification {
+	log := append(slices.Clone(n.Log), t)
+	n.Log = log[max(0, len(log)-MaxLog):]
+	return n
 }
 
 // OrderKey returns the key of the order that n is about.
@@ -62,6 +87,11 @@ const (
 	BillCanceled    NotificationType = "bill.canceled"
 	BillExpired     NotificationType = "bill.expired"
 )
+
+// NotificationStates returns every state.
+func NotificationStates() []NotificationState {
+	return []NotificationState{Pending, Delivered, Superseded, Dead}
+}
 
 // NotificationTypes returns every type.
 func NotificationTypes() []NotificationType {

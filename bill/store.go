@@ -55,6 +55,16 @@ type Store interface {
 	// List returns a page of bills, newest first, and the cursor of the next
 	// page, "" after the last; ErrCursor for a cursor it cannot read. A page may be short, or empty, before the last.
 	List(ctx context.Context, q Query) (page []Bill, next string, err error)
+	// Find returns the bills that a name means (their id, order code, billCode or
+	// paymentRequestId, letter for letter), newest first and at most limit; none
+	// is no error.
+	Find(ctx context.Context, name string, limit int) ([]Bill, error)
+	// ListNotifications returns a page of notifications, newest first, as List
+	// does.
+	ListNotifications(ctx context.Context, q NotificationQuery) (page []Notification, next string, err error)
+	// Counts tells what the store holds; its cost does not follow how much that
+	// is.
+	Counts(ctx context.Context) (Counts, error)
 	// Orphans returns a page of orphans by ledger and id, as List does.
 	Orphans(ctx context.Context, cursor string, limit int) (page []Orphan, next string, err error)
 	// Due returns the ids of at most limit bills whose Due is set and not after
@@ -88,6 +98,9 @@ type Store interface {
 	// versions, never the last, and delays nobody. Subscribe first, then read.
 	// It is closed by stop, and when the store closes or breaks.
 	Watch(id string) (versions <-chan uint64, stop func())
+
+	// WatchAll tells of every bill whose version later commits move.
+	WatchAll() Feed
 
 	// Close waits for commits under way and releases everything. Every call
 	// after it, Close itself included, returns ErrUnavailable.
@@ -136,17 +149,17 @@ type Orphan struct {
 	ID     string    `json:"id"` // the notification's tradeUuid
 	At     time.Time `json:"at"` // of the first one kept; a later one does not replace it
 	Report Report    `json:"report"`
+
+	// Resolved is set once an operator has seen to it: written again with it, an
+	// orphan takes the place of the one that is held, and has to be there.
+	Resolved *Resolution `json:"resolved,omitzero"`
 }
 
-// Query selects bills for a listing; zero values select all.
-type Query struct {
-	Status  Status
-	Account string
-	Shop    string
-	From    time.Time // created at or after
-	To      time.Time // created before
-	Cursor  string    // of the page before; opaque
-	Limit   int       // of the page; 1 to 1000
+// Resolution is an operator's word that nothing is left to do.
+type Resolution struct {
+	At    time.Time `json:"at"`
+	Note  string    `json:"note"`
+	Actor string    `json:"actor,omitzero"`
 }
 
 // Opener is a configured store that is not open yet: what a guest module in
@@ -163,6 +176,18 @@ type Opener interface {
 // configurations, so it asks for its logger at each use and keeps none.
 type Env struct {
 	Logger func() *zap.Logger
+}
+
+// Feed tells of every bill that changes, until Stop.
+type Feed interface {
+	// Next waits for changes and returns the ids of the bills whose versions have
+	// moved since the last call, each once. It ends with ctx, and with
+	// ErrUnavailable when the store closes or breaks, or when so many changes
+	// were not asked for that they are kept no longer: who follows has to begin
+	// anew then.
+	Next(ctx context.Context) (ids []string, err error)
+	// Stop may be called more than once.
+	Stop()
 }
 
 // FreeSpacer is implemented by stores that can tell how many bytes are free

@@ -75,7 +75,10 @@ func (b Bill) Next(e Event, rules Rules) (Step, error) {
 			step.Bill.UpdatedAt = e.At
 		}
 	}
-	step.Record = step.Changed || b.Unconfirmed() != next.Unconfirmed() || step.Bill.roomFor(e, step.Conflict)
+	if step.Changed || step.Conflict {
+		step.Bill.ResolvedAt = time.Time{} // what was seen to is not what is there now
+	}
+	step.Record = step.Changed || b.Unconfirmed() != next.Unconfirmed() || e.Source == ByOperator || step.Bill.roomFor(e, step.Conflict)
 	step.Bill.Revision++
 	e.From, e.To, e.Version = b.Status, step.Bill.Status, step.Bill.Version
 	step.Line = e
@@ -104,7 +107,7 @@ func visible(b Bill) Bill {
 	b.Client, b.RetryOf = "", ""
 	b.Asked, b.Chosen, b.Withdrawn = Asked{}, false, false
 	b.AskedAt, b.Due, b.UpdatedAt, b.SignedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
-	b.ForgottenAt, b.Told = time.Time{}, 0
+	b.ForgottenAt, b.Told, b.ResolvedAt = time.Time{}, 0, time.Time{}
 	b.Apply = Applying{}
 	b.Cancel = Cancelling{Requested: b.Cancel.Requested}
 	b.Reported = Reported{}
@@ -146,6 +149,7 @@ func (k EventKind) reported() bool {
 func (k EventKind) local() bool {
 	return slices.Contains([]EventKind{
 		EventChosen, EventCancelAsked, EventForced, EventAsked, EventHandedOver, EventWithdrawn, EventApplyStarted, EventForgotten,
+		EventRedelivered, EventResolved,
 	}, k)
 }
 
@@ -201,6 +205,11 @@ func (b Bill) dispatch(e Event, rules Rules) (Bill, Follow, error) {
 		return b.handedOver(e)
 	case EventForgotten:
 		return b.forgotten(e)
+	case EventRedelivered:
+		return b, FollowNone, nil
+	case EventResolved:
+		b.ResolvedAt = e.At
+		return b, FollowNone, nil
 	case EventReportedOther, EventContradiction:
 		return b, FollowNone, nil
 	case EventCreated:

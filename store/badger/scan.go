@@ -81,7 +81,7 @@ func list(ctx context.Context, txn *badgerdb.Txn, q bill.Query, start []byte) (p
 		if err != nil {
 			return nil, "", err
 		}
-		if selects(q, b) {
+		if q.Selects(b) {
 			page = append(page, b)
 		}
 		scanned++
@@ -111,13 +111,6 @@ func indexed(txn *badgerdb.Txn, key []byte) (bill.Bill, error) {
 // indexAlone is the error about an index entry whose record is not there.
 func indexAlone(what, id string) error {
 	return fmt.Errorf("%w: %s %.80q is in the index alone: %w", bill.ErrUnavailable, what, id, ErrDamaged)
-}
-
-// selects applies the filters that the index does not know.
-func selects(q bill.Query, b bill.Bill) bool {
-	return (q.Status == "" || q.Status == b.Status) &&
-		(q.Account == "" || q.Account == b.Account) &&
-		(q.Shop == "" || q.Shop == b.Shop)
 }
 
 // Orphans walks the orphans themselves, which lie in the listing's order.

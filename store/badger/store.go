@@ -268,6 +268,8 @@ func (s *store) Watch(id string) (versions <-chan uint64, stop func()) {
 	return s.hub.Watch(id)
 }
 
+func (s *store) WatchAll() bill.Feed { return s.hub.All() }
+
 // Close commits what is queued, waits for reads, and closes the database.
 func (s *store) Close() error {
 	s.committer.stop()

@@ -122,7 +122,7 @@ func (s *store) write(c bill.Change) {
 	}
 	if c.Orphan != nil {
 		key := orphanKey{c.Orphan.Ledger, c.Orphan.ID}
-		if _, kept := s.orphans[key]; !kept {
+		if _, kept := s.orphans[key]; kept == (c.Orphan.Resolved != nil) {
 			s.orphans[key] = *c.Orphan
 		}
 	}
@@ -205,6 +205,8 @@ func (s *store) Idempotent(ctx context.Context, key string, now time.Time) (bill
 func (s *store) Watch(id string) (versions <-chan uint64, stop func()) {
 	return s.hub.Watch(id)
 }
+
+func (s *store) WatchAll() bill.Feed { return s.hub.All() }
 
 func (s *store) Close() error {
 	s.mu.Lock()

@@ -40,7 +40,7 @@ func (s *store) List(ctx context.Context, q bill.Query) (page []bill.Bill, next 
 		return nil, "", err
 	}
 	for _, b := range s.bills {
-		if selects(q, b) && (after == nil || placeOf(b).compare(*after) > 0) {
+		if s.selects(q, b) && (after == nil || placeOf(b).compare(*after) > 0) {
 			page = append(page, b)
 		}
 	}
@@ -52,12 +52,93 @@ func (s *store) List(ctx context.Context, q bill.Query) (page []bill.Bill, next 
 	return page, next, err
 }
 
-func selects(q bill.Query, b bill.Bill) bool {
-	return (q.Status == "" || q.Status == b.Status) &&
-		(q.Account == "" || q.Account == b.Account) &&
-		(q.Shop == "" || q.Shop == b.Shop) &&
-		(q.From.IsZero() || !b.CreatedAt.Before(q.From)) &&
-		(q.To.IsZero() || b.CreatedAt.Before(q.To))
+// selects must be called under the lock.
+func (s *store) selects(q bill.Query, b bill.Bill) bool {
+	return q.Selects(b) && (!q.Untold || slices.ContainsFunc(s.notifications(b.ID), bill.Notification.Undelivered))
+}
+
+// Find looks through all bills.
+func (s *store) Find(ctx context.Context, name string, limit int) ([]bill.Bill, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if err := s.usable(ctx); err != nil {
+		return nil, err
+	}
+	var found []bill.Bill
+	for _, b := range s.bills {
+		if name != "" && slices.Contains([]string{b.ID, b.OrderCode, b.BillCode, b.PaymentRequestID}, name) {
+			found = append(found, b)
+		}
+	}
+	slices.SortFunc(found, func(a, b bill.Bill) int { return placeOf(a).compare(placeOf(b)) })
+	return found[:min(max(limit, 0), len(found))], nil
+}
+
+// ListNotifications sorts all notifications that q selects, and cuts the page
+// out.
+func (s *store) ListNotifications(ctx context.Context, q bill.NotificationQuery) (page []bill.Notification, next string, err error) {
+	after, err := decode[place]("notifications", q.Cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if err := s.usable(ctx); err != nil {
+		return nil, "", err
+	}
+	placeOf := func(n bill.Notification) place { return place{n.CreatedAt, n.ID} }
+	for _, n := range s.outbox {
+		if (q.State == "" || q.State == n.State) && !n.CreatedAt.Before(q.Since) && (after == nil || placeOf(n).compare(*after) > 0) {
+			page = append(page, n)
+		}
+	}
+	slices.SortFunc(page, func(a, b bill.Notification) int { return placeOf(a).compare(placeOf(b)) })
+	if limit := clamp(q.Limit); len(page) > limit {
+		page = page[:limit:limit]
+		next, err = encode("notifications", placeOf(page[limit-1]))
+	}
+	return page, next, err
+}
+
+// Counts goes through all that there is.
+func (s *store) Counts(ctx context.Context) (bill.Counts, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if err := s.usable(ctx); err != nil {
+		return bill.Counts{}, err
+	}
+	c := bill.Counts{Bills: make(map[bill.Status]uint64), Notifications: make(map[bill.NotificationState]uint64)}
+	for _, b := range s.bills {
+		c.Bills[b.Status]++
+		c.Late += one(b.LatePayment)
+		c.Refunds += one(b.RefundDue)
+		c.OldestDue = earlier(c.OldestDue, b.Due)
+	}
+	for _, n := range s.outbox {
+		c.Notifications[n.State]++
+		if n.State == bill.Pending {
+			c.OldestPending = earlier(c.OldestPending, n.CreatedAt)
+		}
+	}
+	for _, o := range s.orphans {
+		c.Orphans += one(o.Resolved == nil)
+	}
+	return c, nil
+}
+
+func one(condition bool) uint64 {
+	if condition {
+		return 1
+	}
+	return 0
+}
+
+// earlier returns the earlier of two times; a zero one is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // orphanPlace is where an orphan stands in the listing.

@@ -12,6 +12,7 @@ import "sync"
 type Hub struct {
 	mu       sync.Mutex
 	watchers map[string]map[chan uint64]struct{}
+	feeds    map[*Feed]struct{}
 	closed   bool
 }
 
@@ -63,6 +64,9 @@ func (h *Hub) Tell(id string, version uint64) {
 		}
 		channel <- version
 	}
+	for feed := range h.feeds {
+		feed.tell(id)
+	}
 }
 
 // Close ends all watches, now and later ones.
@@ -76,4 +80,8 @@ func (h *Hub) Close() {
 		}
 	}
 	h.watchers = nil
+	for feed := range h.feeds {
+		feed.end()
+	}
+	h.feeds = nil
 }
