@@ -87,7 +87,7 @@ type Event struct {
 	Note    string       `json:"note,omitzero"`   // words for the operator, or of one
 	Report  Report       `json:"report,omitzero"`
 
-	Actor string `json:"actor,omitzero"` // who acted, by the name that an operator gave himself
+	Actor string `json:"actor,omitzero"` // the operator whose act this is, or came of; such a line is always written
 	Took  int64  `json:"took,omitzero"`  // nanoseconds that the call to the gateway took which this is the answer to
 
 	Way       Way       `json:"way,omitzero"`       // that was chosen …

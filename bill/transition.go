@@ -78,7 +78,7 @@ func (b Bill) Next(e Event, rules Rules) (Step, error) {
 	if step.Changed || step.Conflict {
 		step.Bill.ResolvedAt = time.Time{} // what was seen to is not what is there now
 	}
-	step.Record = step.Changed || b.Unconfirmed() != next.Unconfirmed() || e.Source == ByOperator || step.Bill.roomFor(e, step.Conflict)
+	step.Record = step.Changed || b.Unconfirmed() != next.Unconfirmed() || e.Actor != "" || step.Bill.roomFor(e, step.Conflict)
 	step.Bill.Revision++
 	e.From, e.To, e.Version = b.Status, step.Bill.Status, step.Bill.Version
 	step.Line = e

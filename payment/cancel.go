@@ -21,7 +21,7 @@ func (e *Engine) Cancel(ctx context.Context, s Scope, id string, reason bill.Can
 	if err != nil {
 		return bill.Bill{}, err
 	}
-	return e.cancelFor(ctx, store, s, b, reason)
+	return e.work(ctx, store, s.Account).cancelFor(b, reason)
 }
 
 // CancelOrder does the same for the open bill of an order: a shop that ran out
@@ -51,11 +51,12 @@ func (e *Engine) CancelOrder(ctx context.Context, s Scope, orderCode string) (bi
 	if b, err = w.withdraw(b, HandOver{At: w.now().Truncate(time.Second)}); err != nil {
 		return bill.Bill{}, err
 	}
-	return e.cancelFor(ctx, store, s, b, bill.CancelShop)
+	return w.cancelFor(b, bill.CancelShop)
 }
 
-func (e *Engine) cancelFor(ctx context.Context, store bill.Store, s Scope, b bill.Bill, reason bill.CancelReason) (bill.Bill, error) {
-	after, err := e.work(ctx, store, s.Account).cancel(b, reason)
+// cancelFor is cancel for somebody who wants to know whether he may have it.
+func (w *work) cancelFor(b bill.Bill, reason bill.CancelReason) (bill.Bill, error) {
+	after, err := w.cancel(b, reason)
 	switch {
 	case errors.Is(err, bill.ErrAlreadyPaid):
 		return after, &Refusal{Code: CodeAlreadyPaid, Bill: &after}
@@ -133,6 +134,9 @@ func (w *work) refresh(b bill.Bill) (bill.Bill, error) {
 		return b, nil
 	}
 	first := bill.Event{Kind: bill.EventAsked, At: now, Source: bill.ByModule}
+	if w.actor != "" {
+		first.Source = bill.ByOperator
+	}
 	step, err := w.record(b.ID, first)
 	if errors.Is(err, bill.ErrAskedAlready) {
 		return step.Bill, nil

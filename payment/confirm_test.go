@@ -88,7 +88,7 @@ func TestAShopIsToldOfAnEndOnceThoughAPaymentIsReportedAndLaidAside(t *testing.T
 		b := c.mustCreate(order("15000"), payment.OutcomeNew)
 		c.mustNotify(b, "FAIL")
 		c.mustNotify(b, "SUCCESS")
-		if _, err := c.engine.Force(t.Context(), b.ID, reason); err != nil {
+		if _, err := c.operator().Force(t.Context(), b.ID, reason); err != nil {
 			t.Fatal(err)
 		}
 		pass(time.Minute)

@@ -155,21 +155,23 @@ func (d *deliverer) end(n bill.Notification) {
 // meantime stays so: its revision has moved.
 func (d *deliverer) one(ctx context.Context, n bill.Notification) {
 	defer d.end(n)
-	again, err := d.post(ctx, n)
+	begun := d.engine.now()
+	r, err := d.post(ctx, n)
 	if ctx.Err() != nil && err != nil {
 		return // the next configuration's workers try it: it is still due
 	}
 	now := d.engine.now()
+	n = n.Tried(bill.Try{At: now, Took: int64(now.Sub(begun)), Status: r.status, Error: wordsOf(err)})
 	n.Tries++
 	n.TriedAt = now
 	switch {
 	case err == nil:
 		n.State, n.Due, n.LastError = bill.Delivered, time.Time{}, ""
 	case now.Sub(latest(n.CreatedAt, n.RedeliveredAt)) >= deliverFor:
-		n.State, n.Due, n.LastError = bill.Dead, time.Time{}, cut(err.Error())
+		n.State, n.Due, n.LastError = bill.Dead, time.Time{}, wordsOf(err)
 		d.engine.cfg.Logger.Error("notification given up", zap.String("notification", n.ID), zap.String("bill", n.Bill), zap.Error(err))
 	default:
-		n.Due, n.LastError = now.Add(d.engine.retryAfter(n.Tries, again)), cut(err.Error())
+		n.Due, n.LastError = now.Add(d.engine.retryAfter(n.Tries, r.again)), wordsOf(err)
 		d.engine.cfg.Logger.Warn("notification not taken", zap.String("notification", n.ID), zap.String("bill", n.Bill), zap.Int("tries", n.Tries), zap.Error(err))
 	}
 	lasting := context.WithoutCancel(ctx)
@@ -197,20 +199,34 @@ func (d *deliverer) keep(ctx context.Context, store bill.Store, n bill.Notificat
 	}
 }
 
-// post sends n once. A nil error is a 2xx; again is what a Retry-After asks for.
-func (d *deliverer) post(ctx context.Context, n bill.Notification) (again time.Duration, err error) {
+// reply is a URL's answer to a notification.
+type reply struct {
+	status int           // 0: there was none
+	again  time.Duration // what its Retry-After asks for
+}
+
+// wordsOf are an error's, as far as they are kept; "" where there is none.
+func wordsOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return cut(err.Error())
+}
+
+// post sends n once. A nil error is a 2xx.
+func (d *deliverer) post(ctx context.Context, n bill.Notification) (reply, error) {
 	secrets, ok := d.engine.secretsOf(n)
 	if !ok {
-		return 0, errors.New("its URL is not configured any more")
+		return reply{}, errors.New("its URL is not configured any more")
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.URL, bytes.NewReader([]byte(n.Payload)))
 	if err != nil {
-		return 0, err
+		return reply{}, err
 	}
 	now := d.engine.now()
 	signatures, err := signAll(secrets, n, now)
 	if err != nil {
-		return 0, err
+		return reply{}, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "caddy-qlink")
@@ -219,14 +235,14 @@ func (d *deliverer) post(ctx context.Context, n bill.Notification) (again time.D
 	req.Header.Set(standardwebhooks.HeaderWebhookSignature, signatures)
 	resp, err := d.client.Do(req)
 	if err != nil {
-		return 0, err
+		return reply{}, err
 	}
 	defer resp.Body.Close()
 	_, _ = io.CopyN(io.Discard, resp.Body, maxReply) // so that the connection can be used again
 	if resp.StatusCode < http.StatusOK || resp.StatusCode >= http.StatusMultipleChoices {
-		return retryAfterOf(resp, now), fmt.Errorf("answered %s", resp.Status)
+		return reply{resp.StatusCode, retryAfterOf(resp, now)}, fmt.Errorf("answered %s", resp.Status)
 	}
-	return 0, nil
+	return reply{status: resp.StatusCode}, nil
 }
 
 // maxReply is what is read of a shop's reply, in bytes; nobody looks at it.

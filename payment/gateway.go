@@ -3,6 +3,7 @@ package payment
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -55,8 +56,9 @@ func (w *work) apply(b bill.Bill, d bill.Details) (bill.Bill, error) {
 }
 
 func (w *work) callApply(b bill.Bill, d bill.Details) (bill.Step, error) {
+	begun := w.now()
 	answer, err := w.account.Gateway.Apply(w.ctx, applyRequest(b, d))
-	e := bill.Event{At: w.now(), Source: bill.ByApply, Kind: bill.EventApplyAccepted}
+	e := w.answered(begun, bill.ByApply, bill.EventApplyAccepted)
 	if err != nil {
 		e = w.failedApply(e, err)
 	} else {
@@ -72,6 +74,12 @@ func (w *work) callApply(b bill.Bill, d bill.Details) (bill.Step, error) {
 			zap.String("bill", b.ID), zap.String("amount", string(b.Amount)), zap.String("code_amount", cut(string(other))))
 	}
 	return step, err
+}
+
+// answered begins the event of a call to the gateway that has just ended.
+func (w *work) answered(begun time.Time, source bill.Source, kind bill.EventKind) bill.Event {
+	now := w.now()
+	return bill.Event{At: now, Source: source, Kind: kind, Took: int64(now.Sub(begun))}
 }
 
 // failedApply sorts a failed call: only a plain refusal of the order counts as
@@ -157,8 +165,9 @@ func (w *work) callCancel(b bill.Bill) (bill.Step, error) {
 			return step, err
 		}
 	}
+	begun := w.now()
 	answer, err := w.account.Gateway.Cancel(w.ctx, b.ID, b.BillCode)
-	e := bill.Event{At: w.now(), Source: bill.ByCancel, Kind: bill.EventCancelUnclear}
+	e := w.answered(begun, bill.ByCancel, bill.EventCancelUnclear)
 	if err != nil {
 		e.Report, e.Complaint = reportOf(err)
 		return w.record(b.ID, e)
@@ -187,7 +196,7 @@ func cancelKind(s qlink.CancelStatus) bill.EventKind {
 func (w *work) query(b bill.Bill) (bill.Step, error) {
 	asked := w.now() // what the gateway did not know, it did not know then
 	answer, err := w.account.Gateway.GetPayStatus(w.asking, []string{b.ID}, nil)
-	e, certain := w.queryEvent(b, answer, err)
+	e, certain := w.queryEvent(b, answer, err, asked)
 	if e.Kind == bill.EventNotKnown {
 		e.At = asked
 	}
@@ -205,10 +214,10 @@ func (w *work) query(b bill.Bill) (bill.Step, error) {
 	return step, nil
 }
 
-// queryEvent sorts an answer of /getPayStatus; false where nothing can be
-// concluded from it.
-func (w *work) queryEvent(b bill.Bill, answer qlink.StatusAnswer, err error) (bill.Event, bool) {
-	e := bill.Event{At: w.now(), Source: bill.ByQuery}
+// queryEvent sorts an answer of /getPayStatus, which was asked at the given
+// time; false where nothing can be concluded from it.
+func (w *work) queryEvent(b bill.Bill, answer qlink.StatusAnswer, err error, asked time.Time) (bill.Event, bool) {
+	e := w.answered(asked, bill.ByQuery, "")
 	firstRefused := b.Status == bill.Created && b.Apply.Refused && b.Apply.Tries == 1
 	if err != nil {
 		w.engine.cfg.Logger.Warn("query failed", zap.String("bill", b.ID), zap.Error(err))

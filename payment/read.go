@@ -3,8 +3,6 @@ package payment
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
@@ -120,25 +118,5 @@ func (e *Engine) Order(ctx context.Context, s Scope, orderCode string) (Order, e
 		return Order{}, err
 	}
 	defer release()
-	record, err := store.Order(ctx, s.key(orderCode))
-	if err != nil {
-		return Order{}, err
-	}
-	order := Order{Key: record.Key}
-	if paid, ok := record.Paid(); ok {
-		order.PaidBill = paid.ID
-	}
-	if open, ok := record.Open(); ok {
-		order.OpenBill = open.ID
-	}
-	for _, a := range slices.Backward(record.Attempts) {
-		b, err := store.Bill(ctx, a.ID)
-		if err != nil && !errors.Is(err, bill.ErrNotFound) {
-			return Order{}, fmt.Errorf("read bill %s: %w", a.ID, err)
-		}
-		if err == nil {
-			order.Bills = append(order.Bills, b)
-		}
-	}
-	return order, nil
+	return orderOf(ctx, store, s.key(orderCode))
 }

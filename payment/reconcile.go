@@ -242,13 +242,14 @@ func (w *work) askBatch(bills []bill.Bill) (alone []bill.Bill) {
 	for i, b := range bills {
 		ids[i] = b.ID
 	}
+	asked := w.now()
 	answer, err := w.account.Gateway.GetPayStatus(w.asking, ids, nil)
 	if err != nil {
 		w.engine.cfg.Logger.Warn("query failed", zap.String("account", w.account.Name), zap.Int("bills", len(ids)), zap.Error(err))
 		return nil // still due: the next pass, or the one after the breaker's pause, asks again
 	}
 	for _, b := range bills {
-		e, found := w.queryEvent(b, answer, nil)
+		e, found := w.queryEvent(b, answer, nil, asked)
 		if !found || e.Kind == bill.EventNotKnown {
 			alone = append(alone, b)
 			continue

@@ -34,14 +34,15 @@ func (e *OvertakenError) Error() string {
 // its notifications were forgotten, also beside an error that joins an
 // *OvertakenError for each left alone. Other errors mean that nothing was
 // changed: bill.ErrNotFound for an unknown bill, bill.ErrUnavailable.
-func (e *Engine) Redeliver(ctx context.Context, billID string) (sent []bill.Notification, err error) {
+func (o Operator) Redeliver(ctx context.Context, billID string) (sent []bill.Notification, err error) {
+	e := o.engine
 	store, release, err := e.cfg.Store(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
 	for range maxRounds {
-		change, overtaken, err := e.redelivery(ctx, store, billID)
+		change, overtaken, err := o.redelivery(ctx, store, billID)
 		if err != nil {
 			return nil, fmt.Errorf("redeliver bill %s: %w", billID, err)
 		}
@@ -63,7 +64,8 @@ func (e *Engine) Redeliver(ctx context.Context, billID string) (sent []bill.Noti
 // redelivery gathers the change. The order's record moves with it, as with
 // every change that brings a notification, so that no newer one slips in
 // between the look and the commit.
-func (e *Engine) redelivery(ctx context.Context, store bill.Store, billID string) (change bill.Change, overtaken, err error) {
+func (o Operator) redelivery(ctx context.Context, store bill.Store, billID string) (change bill.Change, overtaken, err error) {
+	e := o.engine
 	b, err := store.Bill(ctx, billID)
 	if err != nil {
 		return bill.Change{}, nil, err
@@ -95,7 +97,9 @@ func (e *Engine) redelivery(ctx context.Context, store bill.Store, billID string
 	}
 	record.Revision++
 	change.Order = &record
-	return change, overtaken, nil
+	step, err := b.Next(bill.Event{Kind: bill.EventRedelivered, At: e.now(), Source: bill.ByOperator, Actor: o.name}, bill.Rules{})
+	change.Bills = []bill.BillChange{{Bill: step.Bill, Events: []bill.Event{step.Line}}}
+	return change, overtaken, err
 }
 
 // newest are the newest notifications by URL.

@@ -229,7 +229,7 @@ func TestWhatTheShopTookBackOrChangedIsNotTriedAgain(t *testing.T) {
 		"ended by an operator": func(c *counter) error {
 			open, err := c.create(named("DANA"))
 			if err == nil {
-				_, err = c.engine.Force(c.t.Context(), open.Bill.ID, "lost")
+				_, err = c.operator().Force(c.t.Context(), open.Bill.ID, "lost")
 			}
 			return err
 		},

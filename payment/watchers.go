@@ -50,6 +50,16 @@ func (w *watchers) forget(r *relay) {
 	}
 }
 
+// count returns how many follow a bill.
+func (w *watchers) count() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range w.byID {
+		n += r.joined
+	}
+	return n
+}
+
 // ids returns the bills that somebody watches and that may still change by
 // themselves. They are asked after at MinInterval, however old they are.
 func (w *watchers) ids() []string {

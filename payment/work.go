@@ -22,6 +22,7 @@ type work struct {
 	store   bill.Store
 	account *Account
 	keeping bool            // nothing is cancelled: somebody wants to pay this very bill
+	actor   string          // the operator whose act this is; "": nobody's
 	caller  <-chan struct{} // closed when nobody waits for the answer any more
 }
 
@@ -54,6 +55,7 @@ const callSlack = 5 * time.Second
 // means for the order's other attempts, as one transaction. It starts over
 // when somebody else changed the bill or its order meanwhile.
 func (w *work) record(id string, e bill.Event) (bill.Step, error) {
+	e.Actor = w.actor
 	for range maxRounds {
 		b, err := w.store.Bill(w.ctx, id)
 		if err != nil {
