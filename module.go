@@ -18,6 +18,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	_ "time/tzdata" // small images have no zone database, and the gateway's times are in a named zone
 
@@ -81,6 +82,8 @@ type App struct {
 	vault       *vault
 	engine      *payment.Engine
 	minInterval time.Duration
+	ended       chan struct{} // closed by Stop: the streams of the admin API end
+	end         func()
 }
 
 // CaddyModule returns the Caddy module information.
@@ -111,6 +114,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	a.minInterval = s.minInterval
+	a.ended = make(chan struct{})
+	a.end = sync.OnceFunc(func() { close(a.ended) })
 	a.engine = payment.New(payment.Config{
 		Accounts:      a.accounts,
 		Store:         a.vault.lease,
@@ -203,6 +208,7 @@ const stopWait = 5 * time.Second
 // Stop gives the store back. Requests and follow-ups under way have leases of
 // their own; only the end of the process has to wait for them.
 func (a *App) Stop() error {
+	a.end()
 	running.remove(a.vault)
 	defer a.vault.stop()
 	if !caddy.Exiting() {

@@ -10,17 +10,18 @@ import (
 	"github.com/caddy-qlink/caddy-qlink/bill"
 )
 
-// OvertakenError says that a notification was not sent again, because its URL
-// is due, or was told, something newer about the same order: an old
-// "cancelled" must never follow a "paid".
-type OvertakenError struct {
-	Notification string // id of the one that stays as it is
-	Bill         string // id of the bill that the newer one is about
+// Redelivery is what became of an operator's wish to have a shop told again.
+type Redelivery struct {
+	Sent      []bill.Notification // made due
+	Overtaken []Overtaken         // left alone
 }
 
-// Error says what to do instead.
-func (e *OvertakenError) Error() string {
-	return fmt.Sprintf("notification %s is overtaken by a newer one about bill %s of the same order: redeliver that bill", e.Notification, e.Bill)
+// Overtaken is a notification that was not sent again, because its URL was told
+// something newer about the same order: an old "cancelled" must never follow a
+// "paid".
+type Overtaken struct {
+	Notification string // id of the one that stays as it is
+	Bill         string // id of the bill that the newer one is about: redeliver that one
 }
 
 // Redeliver sends again what an operator asks for, whatever became of it: to
@@ -28,43 +29,37 @@ func (e *OvertakenError) Error() string {
 // now, under its id, with the whole time to be delivered in before it. Where
 // one about another attempt of the order waits for that URL, it is that one
 // which goes now; where one was delivered or given up, the older is left alone.
-// One whose URL is configured no longer fails as ever.
+// One whose URL is configured no longer fails as ever. Nothing is sent where
+// nobody was to be told of the bill, or its notifications were forgotten.
 //
-// It returns those made due, none where nobody was to be told of the bill or
-// its notifications were forgotten, also beside an error that joins an
-// *OvertakenError for each left alone. Other errors mean that nothing was
-// changed: bill.ErrNotFound for an unknown bill, bill.ErrUnavailable.
-func (o Operator) Redeliver(ctx context.Context, billID string) (sent []bill.Notification, err error) {
-	e := o.engine
-	store, release, err := e.cfg.Store(ctx)
+// Errors, and then nothing was changed: bill.ErrNotFound for an unknown bill,
+// bill.ErrUnavailable.
+func (o Operator) Redeliver(ctx context.Context, billID string) (Redelivery, error) {
+	store, release, err := o.engine.cfg.Store(ctx)
 	if err != nil {
-		return nil, err
+		return Redelivery{}, err
 	}
 	defer release()
 	for range maxRounds {
 		change, overtaken, err := o.redelivery(ctx, store, billID)
-		if err != nil {
-			return nil, fmt.Errorf("redeliver bill %s: %w", billID, err)
+		if err == nil && len(change.Notifications) > 0 {
+			err = store.Commit(context.WithoutCancel(ctx), change)
 		}
-		if len(change.Notifications) == 0 {
-			return nil, overtaken
-		}
-		err = store.Commit(context.WithoutCancel(ctx), change)
-		if err == nil {
-			e.announce(change)
-			return change.Notifications, overtaken
-		}
-		if !errors.Is(err, bill.ErrConflict) {
-			return nil, fmt.Errorf("redeliver bill %s: %w", billID, err)
+		switch {
+		case err == nil:
+			o.engine.announce(change)
+			return Redelivery{change.Notifications, overtaken}, nil
+		case !errors.Is(err, bill.ErrConflict):
+			return Redelivery{}, fmt.Errorf("redeliver bill %s: %w", billID, err)
 		}
 	}
-	return nil, fmt.Errorf("%w: order of bill %s kept changing", bill.ErrUnavailable, billID)
+	return Redelivery{}, fmt.Errorf("%w: order of bill %s kept changing", bill.ErrUnavailable, billID)
 }
 
 // redelivery gathers the change. The order's record moves with it, as with
 // every change that brings a notification, so that no newer one slips in
 // between the look and the commit.
-func (o Operator) redelivery(ctx context.Context, store bill.Store, billID string) (change bill.Change, overtaken, err error) {
+func (o Operator) redelivery(ctx context.Context, store bill.Store, billID string) (change bill.Change, overtaken []Overtaken, err error) {
 	e := o.engine
 	b, err := store.Bill(ctx, billID)
 	if err != nil {
@@ -88,7 +83,7 @@ func (o Operator) redelivery(ctx context.Context, store bill.Store, billID strin
 			by = forgotten.ID
 		}
 		if by != billID && n.State != bill.Pending {
-			overtaken = errors.Join(overtaken, &OvertakenError{Notification: own[url].ID, Bill: by})
+			overtaken = append(overtaken, Overtaken{Notification: own[url].ID, Bill: by})
 			continue
 		}
 		n.State, n.Due, n.RedeliveredAt, n.Tries = bill.Pending, e.now(), e.now(), 0

@@ -24,21 +24,20 @@ func (c *counter) ends(b bill.Bill, status string) {
 // redeliver wants so many notifications sent again.
 func (c *counter) redeliver(b bill.Bill, want int) []bill.Notification {
 	c.t.Helper()
-	sent, err := c.operator().Redeliver(c.t.Context(), b.ID)
-	if err != nil || len(sent) != want {
-		c.t.Fatalf("%d sent again, %v; want %d", len(sent), err, want)
+	again, err := c.operator().Redeliver(c.t.Context(), b.ID)
+	if err != nil || len(again.Sent) != want || len(again.Overtaken) > 0 {
+		c.t.Fatalf("%+v, %v; want %d sent again", again, err, want)
 	}
 	pass(2 * time.Second)
-	return sent
+	return again.Sent
 }
 
 // wantOvertaken wants nothing sent again of b, because of another bill.
 func (c *counter) wantOvertaken(b, by bill.Bill) {
 	c.t.Helper()
-	sent, err := c.operator().Redeliver(c.t.Context(), b.ID)
-	overtaken, ok := errors.AsType[*payment.OvertakenError](err)
-	if len(sent) > 0 || !ok || overtaken.Bill != by.ID {
-		c.t.Fatalf("%d sent again, %v; want it overtaken by bill %s", len(sent), err, by.ID)
+	again, err := c.operator().Redeliver(c.t.Context(), b.ID)
+	if err != nil || len(again.Sent) > 0 || len(again.Overtaken) != 1 || again.Overtaken[0].Bill != by.ID {
+		c.t.Fatalf("%+v, %v; want it overtaken by bill %s", again, err, by.ID)
 	}
 	pass(10 * time.Second)
 }
@@ -236,8 +235,8 @@ func TestOnlyAKnownBillIsRedelivered(t *testing.T) {
 			t.Errorf("an unknown bill: %v", err)
 		}
 		b := c.mustCreate(order("1"), payment.OutcomeNew)
-		if sent, err := c.operator().Redeliver(t.Context(), b.ID); err != nil || len(sent) > 0 {
-			t.Errorf("nobody is told of it: %v, %v", sent, err)
+		if again, err := c.operator().Redeliver(t.Context(), b.ID); err != nil || len(again.Sent) > 0 {
+			t.Errorf("nobody is told of it: %+v, %v", again, err)
 		}
 	})
 }

@@ -1,0 +1,96 @@
+package operator
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/payment"
+)
+
+// patience is how long a listing looks for more bills that match a filter
+// which no index knows, before it answers with what it has and the way on.
+const patience = 30 * time.Millisecond
+
+type billsView struct {
+	Bills []view `json:"bills"`
+	Next  string `json:"next"` // the cursor of the next page; "" after the last
+}
+
+// serveBills answers GET /qlink/bills: a page of bills, newest first.
+func serveBills(d Desk, w http.ResponseWriter, r *http.Request) error {
+	values, err := parameters(r, append([]string{"limit", "cursor"}, filters...)...)
+	if err != nil {
+		return err
+	}
+	now := d.Now()
+	q, err := billQuery(values, now)
+	if err != nil {
+		return err
+	}
+	if q.Limit, err = limitOf(values); err != nil {
+		return err
+	}
+	q.Cursor = values.Get("cursor")
+	for begun := time.Now(); ; {
+		page, next, err := d.Payments.List(r.Context(), q)
+		if err != nil {
+			return err
+		}
+		if len(page) > 0 || next == "" || time.Since(begun) > patience {
+			return send(w, http.StatusOK, billsView{viewsOf(page, now), next})
+		}
+		q.Cursor = next
+	}
+}
+
+// serveBill answers GET /qlink/bills/{id}: all that is known of one bill, by
+// any of its names.
+func serveBill(d Desk, w http.ResponseWriter, r *http.Request) error {
+	if _, err := parameters(r); err != nil {
+		return err
+	}
+	_, text, err := timelineText(d, w, r)
+	if err != nil || text == nil {
+		return err
+	}
+	tag := etagOf(text)
+	w.Header().Set("ETag", tag)
+	if matches(r.Header.Get("If-None-Match"), tag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	sendText(w, http.StatusOK, text)
+	return nil
+}
+
+// timelineText looks the named bill up and returns its answer; nil where it has
+// answered that the name means several.
+func timelineText(d Desk, w http.ResponseWriter, r *http.Request) (bill.Bill, []byte, error) {
+	b, err := d.Payments.Lookup(r.Context(), r.PathValue("id"))
+	if several, ok := errors.AsType[*payment.AmbiguousError](err); ok {
+		p := problem{Error: several.Error(), Code: "ambiguous"}
+		for _, b := range several.Bills {
+			p.Bills = append(p.Bills, b.ID)
+		}
+		return bill.Bill{}, nil, send(w, http.StatusConflict, p)
+	}
+	if err != nil {
+		return bill.Bill{}, nil, named(r, err)
+	}
+	line, err := d.Payments.Timeline(r.Context(), b.ID)
+	if err != nil {
+		return bill.Bill{}, nil, named(r, err)
+	}
+	text, err := encode(timelineOf(line, d.Now()))
+	return b, text, err
+}
+
+// named says which bill is not there.
+func named(r *http.Request, err error) error {
+	if errors.Is(err, bill.ErrNotFound) {
+		return refuse(http.StatusNotFound, "no bill has the id, order code, billCode or paymentRequestId %.200q", r.PathValue("id"))
+	}
+	return err
+}
