@@ -64,6 +64,7 @@ func (w *work) tellShop(change *bill.Change, b bill.Bill, kind bill.Notification
 			ID: "msg_" + w.engine.cfg.NewID(), URL: target.URL, Ledger: b.Ledger, Account: b.Account, Shop: b.Shop,
 			OrderCode: b.OrderCode, Bill: b.ID, Type: kind, Payload: payload,
 			CreatedAt: w.now(), Due: w.now(), State: bill.Pending, Revision: 1, Sequence: record.Revision,
+			BillCreatedAt: b.CreatedAt,
 		})
 	}
 	return nil

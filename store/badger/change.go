@@ -40,13 +40,18 @@ type sealedChange struct {
 	order         *sealedOrder
 	bills         []sealedBill
 	notifications []sealedNotification
-	orphan        *write
+	orphan        *sealedOrphan
 	rest          []write
 }
 
 type sealedOrder struct {
 	write
 	revision uint64
+}
+
+type sealedOrphan struct {
+	write
+	orphan bill.Orphan
 }
 
 type sealedBill struct {
@@ -84,7 +89,7 @@ func (s *store) seal(c bill.Change) (*sealedChange, error) {
 		if err != nil {
 			return nil, fmt.Errorf("orphan: %w", err)
 		}
-		sealed.orphan = &w
+		sealed.orphan = &sealedOrphan{write: w, orphan: *c.Orphan}
 	}
 	if c.Idempotency != nil {
 		w, err := sealedWrite(textKey(kindIdempotency, c.Idempotency.Key), c.Idempotency)
@@ -205,10 +210,12 @@ func (c *sealedChange) prepareBill(txn *badgerdb.Txn, b sealedBill, set *writeSe
 		set.created++
 	} else {
 		before = indexKeys(held)
+		set.counted.bill(held, -1)
 		opened -= one(!held.Status.Final())
 	}
 	opened += one(!b.bill.Status.Final())
 	set.replace(before, indexKeys(b.bill))
+	set.counted.bill(b.bill, 1)
 	return func() {
 		c.store.openBills.Add(int64(opened))
 		if held.Version != b.bill.Version {
@@ -217,16 +224,29 @@ func (c *sealedChange) prepareBill(txn *badgerdb.Txn, b sealedBill, set *writeSe
 	}, nil
 }
 
+// prepareOrphan keeps the first word about a bill, until an operator's takes
+// its place.
 func (c *sealedChange) prepareOrphan(txn *badgerdb.Txn, set *writeSet) error {
 	if c.orphan == nil {
 		return nil
 	}
-	_, err := get[bill.Orphan](txn, c.orphan.key)
-	if errors.Is(err, bill.ErrNotFound) {
-		set.add(*c.orphan)
+	held, err := get[bill.Orphan](txn, c.orphan.key)
+	isNew := errors.Is(err, bill.ErrNotFound)
+	isResolution := c.orphan.orphan.Resolved != nil
+	switch {
+	case err != nil && !isNew:
+		return err
+	case isNew && isResolution:
+		return fmt.Errorf("%w: there is no orphan %.80q to be resolved", bill.ErrConflict, c.orphan.orphan.ID)
+	case isNew:
+		set.counted.orphan(c.orphan.orphan, 1)
+	case isResolution:
+		set.counted.orphan(held, -1)
+	default:
 		return nil
 	}
-	return err
+	set.add(c.orphan.write)
+	return nil
 }
 
 func one(condition bool) int {

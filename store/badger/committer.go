@@ -21,7 +21,7 @@ type committer struct {
 	limit  size // of one transaction
 	logger func() *zap.Logger
 	commit func(*badgerdb.Txn) error // (*badgerdb.Txn).Commit; tests look in here
-	held   state                     // as of the last commit; the goroutine's own
+	held   stateRecord               // as of the last commit; the goroutine's own
 	saw    func(state)               // called after each commit; must not block
 	broke  func()                    // called once, when fault is set
 	fault  atomic.Pointer[error]     // of the first failed commit, or the first damage found
@@ -43,7 +43,7 @@ type operation struct {
 	outcome chan error  // of one outcome, so that nobody has to wait for it
 }
 
-func startCommitter(db *badgerdb.DB, logger func() *zap.Logger, held state, saw func(state), broke func()) *committer {
+func startCommitter(db *badgerdb.DB, logger func() *zap.Logger, held stateRecord, saw func(state), broke func()) *committer {
 	c := &committer{
 		db:     db,
 		limit:  largest(db),
@@ -129,6 +129,7 @@ type batch struct {
 	size      size
 	outcomes  []outcome
 	created   uint64 // bills
+	counted   counts
 	committed []func()
 	err       error // the transaction is not fit to be committed
 }
@@ -177,6 +178,7 @@ func (c *committer) join(b *batch, op *operation) bool {
 	b.err = errors.Join(b.err, set.apply(b.txn))
 	b.size = total
 	b.created += set.created
+	b.counted = b.counted.plus(set.counted)
 	b.outcomes = append(b.outcomes, outcome{op, nil})
 	if set.committed != nil {
 		b.committed = append(b.committed, set.committed)
@@ -220,7 +222,7 @@ func (c *committer) write(b *batch) error {
 	if b.err != nil || b.size.entries == 0 {
 		return b.err
 	}
-	next := c.held.next(b.created)
+	next := c.held.next(b.created, b.counted)
 	if err := next.apply(b.txn); err != nil {
 		return err
 	}
@@ -228,7 +230,7 @@ func (c *committer) write(b *batch) error {
 		return err
 	}
 	c.held = next
-	c.saw(next)
+	c.saw(next.state)
 	return nil
 }
 

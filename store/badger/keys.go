@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"time"
@@ -32,6 +33,16 @@ import (
 //	e updatedAt id                      bills that have ended and were not forgotten since, the longest ended first
 //	t due id                            notifications that want to be delivered, the longest due first
 //	m (bill) sequence id                notifications about a bill, oldest first
+//
+// What operators look through, newest first, is kept by what they look for. A
+// key of these ends in a place, see place:
+//
+//	l (label) ^createdAt id             bills by what labels returns
+//	k kind (name) ^createdAt id         bills by the names they have besides their id
+//	y (state) ^createdAt id             notifications by their state
+//	g ^billCreatedAt (bill) id          undelivered notifications by the place of their bill
+//
+// A change of what is in these indexes is a new layout, see currentLayout.
 const (
 	kindBill            = 'b'
 	kindDetails         = 'd'
@@ -49,7 +60,45 @@ const (
 	kindEnded           = 'e'
 	kindNotificationDue = 't'
 	kindTold            = 'm'
+	kindLabel           = 'l'
+	kindName            = 'k'
+	kindInState         = 'y'
+	kindUntold          = 'g'
 )
+
+// The labels of bills beside their statuses.
+const (
+	labelLate   = "late"   // paid after it had ended
+	labelRefund = "refund" // to be given back
+	labelHeld   = "held"   // reported as paid, and not confirmed
+)
+
+// labels are what a bill is listed under.
+func labels(b bill.Bill) []string {
+	labels := []string{string(b.Status)}
+	if b.LatePayment {
+		labels = append(labels, labelLate)
+	}
+	if b.RefundDue {
+		labels = append(labels, labelRefund)
+	}
+	if b.Unconfirmed() {
+		labels = append(labels, labelHeld)
+	}
+	return labels
+}
+
+// The kinds of names that a bill has besides its id.
+const (
+	nameOrderCode        = 'o'
+	nameBillCode         = 'b'
+	namePaymentRequestID = 'r'
+)
+
+// maxName bounds what is kept of a name in a key, in bytes: who finds a bill by
+// a longer one has to look at the bill, too. The gateway's names may be of any
+// length, and no key is.
+const maxName = 512
 
 // textKey is the key of a record that has one text for a name.
 func textKey(kind byte, text string) []byte {
@@ -100,8 +149,43 @@ func indexKeys(b bill.Bill) [][]byte {
 	if b.Forgettable() {
 		keys = append(keys, dueKey(kindEnded, b.UpdatedAt, b.ID))
 	}
+	return append(keys, lookupKeys(b)...)
+}
+
+// lookupKeys are those of them that operators look through.
+func lookupKeys(b bill.Bill) (keys [][]byte) {
+	at := placeOf(b.CreatedAt, b.ID)
+	for _, label := range labels(b) {
+		keys = append(keys, append(labelPrefix(label), at...))
+	}
+	for _, name := range []struct {
+		kind byte
+		text string
+	}{{nameOrderCode, b.OrderCode}, {nameBillCode, b.BillCode}, {namePaymentRequestID, b.PaymentRequestID}} {
+		if name.text != "" {
+			keys = append(keys, append(namePrefix(name.kind, name.text), at...))
+		}
+	}
 	return keys
 }
+
+// labelPrefix is what the entries of all bills of a label begin with.
+func labelPrefix(label string) []byte {
+	return appendText([]byte{kindLabel}, label)
+}
+
+// namePrefix is what the entries of all bills of a name begin with.
+func namePrefix(kind byte, name string) []byte {
+	return appendText([]byte{kindName, kind}, cut(name))
+}
+
+// orderPrefix is what the entries of all bills begin with whose order codes
+// begin with the given text.
+func orderPrefix(beginning string) []byte {
+	return appendEscaped([]byte{kindName, nameOrderCode}, cut(beginning))
+}
+
+func cut(name string) string { return name[:min(len(name), maxName)] }
 
 // openOfPrefix is what the entries of a client's open bills begin with.
 func openOfPrefix(client string) []byte {
@@ -115,7 +199,26 @@ func notificationIndexKeys(n bill.Notification) [][]byte {
 	if !n.Due.IsZero() {
 		keys = append(keys, dueKey(kindNotificationDue, n.Due, n.ID))
 	}
+	return append(keys, notificationLookupKeys(n)...)
+}
+
+// notificationLookupKeys are those of them that operators look through.
+func notificationLookupKeys(n bill.Notification) [][]byte {
+	keys := [][]byte{append(inStatePrefix(n.State), placeOf(n.CreatedAt, n.ID)...)}
+	if n.Undelivered() {
+		keys = append(keys, untoldKey(n))
+	}
 	return keys
+}
+
+// inStatePrefix is what the entries of all notifications in a state begin with.
+func inStatePrefix(s bill.NotificationState) []byte {
+	return appendText([]byte{kindInState}, string(s))
+}
+
+func untoldKey(n bill.Notification) []byte {
+	key := append([]byte{kindUntold}, placeOf(n.BillCreatedAt, "")...)
+	return append(appendText(key, n.Bill), n.ID...)
 }
 
 // toldPrefix is what the entries of all notifications about a bill begin with.
@@ -138,11 +241,7 @@ func idOfTold(key, prefix []byte) (string, error) {
 }
 
 func createdKey(at time.Time, id string) []byte {
-	key := appendTime([]byte{kindCreated}, at)
-	for i := range key[1:] {
-		key[1+i] = ^key[1+i]
-	}
-	return append(key, id...)
+	return append([]byte{kindCreated}, placeOf(at, id)...)
 }
 
 // dueKey is the entry of an id in one of the indexes that sort by time, oldest
@@ -154,7 +253,10 @@ func dueKey(kind byte, at time.Time, id string) []byte {
 // timeEnd is where a time ends in the keys of createdKey and dueKey.
 const timeEnd = 1 + 8 + 4
 
-var errTooShort = errors.New("an index key is too short")
+var (
+	errTooShort = errors.New("an index key is too short")
+	errNoText   = errors.New("an index key has a text without an end")
+)
 
 // idOf returns the id in a key of createdKey or dueKey.
 func idOf(key []byte) (string, error) {
@@ -167,13 +269,27 @@ func idOf(key []byte) (string, error) {
 // appendText appends text so that it ends unambiguously and sorts as text: a
 // zero byte becomes 00 FF, the end is 00 01.
 func appendText(key []byte, text string) []byte {
+	return append(appendEscaped(key, text), 0, 1)
+}
+
+func appendEscaped(key []byte, text string) []byte {
 	for i := range len(text) {
 		key = append(key, text[i])
 		if text[i] == 0 {
 			key = append(key, 0xff)
 		}
 	}
-	return append(key, 0, 1)
+	return key
+}
+
+// splitText returns the text that key begins with, as appendText wrote it, and
+// what follows.
+func splitText(key []byte) (text string, rest []byte, err error) {
+	escaped, rest, ok := bytes.Cut(key, []byte{0, 1})
+	if !ok {
+		return "", nil, errNoText
+	}
+	return string(bytes.ReplaceAll(escaped, []byte{0, 0xff}, []byte{0})), rest, nil
 }
 
 // appendTime appends a time of any year so that it sorts as a time.
@@ -181,4 +297,10 @@ func appendTime(key []byte, t time.Time) []byte {
 	seconds := uint64(t.Unix()) ^ 1<<63 //nolint:gosec // the sign bit is flipped, so that times before 1970 sort first
 	key = binary.BigEndian.AppendUint64(key, seconds)
 	return binary.BigEndian.AppendUint32(key, uint32(t.Nanosecond())) //nolint:gosec // below 1e9
+}
+
+// timeIn returns the time that appendTime wrote.
+func timeIn(key []byte) time.Time {
+	seconds := int64(binary.BigEndian.Uint64(key) ^ 1<<63) //nolint:gosec // the sign bit, flipped back
+	return time.Unix(seconds, int64(binary.BigEndian.Uint32(key[8:]))).UTC()
 }

@@ -3,7 +3,6 @@ package badger
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -13,100 +12,15 @@ import (
 	"github.com/caddy-qlink/caddy-qlink/store/internal/cursor"
 )
 
-const (
-	maxPage = 1000
-
-	// maxScan bounds the bills that one call looks at: a filter that matches
-	// nothing gives an empty page and the way on, instead of a long wait.
-	maxScan = 4000
-)
+const maxPage = 1000
 
 // The names of the listings in their cursors.
 const (
-	listingBills   = "bills"
-	listingOrphans = "orphans"
-	listingEnded   = "ended"
+	listingBills         = "bills"
+	listingNotifications = "notifications"
+	listingOrphans       = "orphans"
+	listingEnded         = "ended"
 )
-
-// List walks the index of creation times. A cursor is where the walk stopped.
-func (s *store) List(ctx context.Context, q bill.Query) (page []bill.Bill, next string, err error) {
-	start, err := listingStart(q)
-	if err != nil {
-		return nil, "", err
-	}
-	err = s.view(ctx, func(txn *badgerdb.Txn) error {
-		page, next, err = list(ctx, txn, q, start)
-		return err
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	return page, next, nil
-}
-
-// listingStart returns the key that a page begins at: right behind the cursor,
-// or at the youngest bill created before q.To.
-func listingStart(q bill.Query) ([]byte, error) {
-	start := []byte{kindCreated}
-	if !q.To.IsZero() {
-		start = createdKey(q.To.Add(-time.Nanosecond), "")
-	}
-	if q.Cursor == "" {
-		return start, nil
-	}
-	position, err := cursor.Decode(listingBills, q.Cursor)
-	if err != nil {
-		return nil, err
-	}
-	behind := append(append([]byte{kindCreated}, position...), 0)
-	if bytes.Compare(behind, start) > 0 {
-		start = behind
-	}
-	return start, nil
-}
-
-func list(ctx context.Context, txn *badgerdb.Txn, q bill.Query, start []byte) (page []bill.Bill, next string, err error) {
-	it := iterate(txn, []byte{kindCreated})
-	defer it.Close()
-	limit, scanned, last := clamp(q.Limit), 0, []byte(nil)
-	for it.Seek(start); it.Valid() && !olderThan(it.Item().Key(), q.From); it.Next() {
-		if len(page) == limit || scanned == maxScan {
-			return page, cursor.Encode(listingBills, last[1:]), nil
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, "", err
-		}
-		last = it.Item().KeyCopy(last)
-		b, err := indexed(txn, last)
-		if err != nil {
-			return nil, "", err
-		}
-		if q.Selects(b) {
-			page = append(page, b)
-		}
-		scanned++
-	}
-	return page, "", nil
-}
-
-// olderThan reports whether a key of the index says: created before from.
-func olderThan(key []byte, from time.Time) bool {
-	return !from.IsZero() && bytes.Compare(key[:timeEnd], createdKey(from, "")) > 0
-}
-
-// indexed reads the bill that an index entry leads to.
-func indexed(txn *badgerdb.Txn, key []byte) (bill.Bill, error) {
-	id, err := idOf(key)
-	if err != nil {
-		return bill.Bill{}, err
-	}
-	b, err := get[bill.Bill](txn, textKey(kindBill, id))
-	if errors.Is(err, bill.ErrNotFound) {
-		// Both are written and removed together, and read from one snapshot.
-		return bill.Bill{}, indexAlone("bill", id)
-	}
-	return b, err
-}
 
 // indexAlone is the error about an index entry whose record is not there.
 func indexAlone(what, id string) error {

@@ -11,27 +11,39 @@ import (
 	"github.com/caddy-qlink/caddy-qlink/bill"
 )
 
-// state is what a store knows of itself: the record under stateKey, written
-// anew by every transaction of the committer. The witness beside the store
-// holds a copy, and by comparing the two the store notices that it has gone
-// back.
+// state is how far a store has come, a part of its record under stateKey. The
+// witness beside the store holds a copy, and by comparing the two the store
+// notices that it has gone back.
 type state struct {
 	Store    string `json:"store"`    // random, given once
 	Sequence uint64 `json:"sequence"` // how many transactions have written; the one that creates the record is the first
 	Bills    uint64 `json:"bills"`    // how many were ever created
 }
 
+// stateRecord is what a store knows of itself: the record under stateKey,
+// written anew by every transaction.
+type stateRecord struct {
+	state
+
+	Layout int    `json:"layout,omitzero"` // see currentLayout
+	Counts counts `json:"counts,omitzero"`
+}
+
 var stateKey = []byte{kindState}
 
 // stateRoom is what the record takes of a transaction, at the most.
-var stateRoom = size{bytes: 192, entries: 1}
+var stateRoom = size{bytes: 1024, entries: 1}
 
-// next is the state after a transaction that creates so many bills.
-func (s state) next(created uint64) state {
-	return state{Store: s.Store, Sequence: s.Sequence + 1, Bills: s.Bills + created}
+// next is the record of a transaction that creates so many bills, and changes
+// what there is by so much.
+func (s stateRecord) next(created uint64, counted counts) stateRecord {
+	s.Sequence++
+	s.Bills += created
+	s.Counts = s.Counts.plus(counted)
+	return s
 }
 
-func (s state) apply(txn *badgerdb.Txn) error {
+func (s stateRecord) apply(txn *badgerdb.Txn) error {
 	w, err := sealedWrite(stateKey, s)
 	if err != nil {
 		return err
@@ -40,25 +52,29 @@ func (s state) apply(txn *badgerdb.Txn) error {
 }
 
 // isNew reports whether nothing was written yet but the record itself.
-func (s state) isNew() bool { return s == state{Store: s.Store, Sequence: 1} }
+func (s state) isNew() bool { return s.Sequence == 1 && s.Bills == 0 }
 
-// loadState reads the record; a store that has none is the zero state.
-func loadState(db *badgerdb.DB) (held state, err error) {
+// loadState reads the record; a store that has none has the zero one.
+func loadState(db *badgerdb.DB) (held stateRecord, err error) {
 	err = db.View(func(txn *badgerdb.Txn) error {
-		held, err = get[state](txn, stateKey)
+		held, err = get[stateRecord](txn, stateKey)
 		return err
 	})
 	if errors.Is(err, bill.ErrNotFound) {
-		return state{}, nil
+		return stateRecord{}, nil
 	}
 	return held, err
 }
 
 // beginState gives the store its record. One that holds bills already comes
-// from a version that kept none; they are counted, this once.
-func beginState(db *badgerdb.DB) (begun state, err error) {
-	begun = state{Store: uuid.NewString(), Sequence: 1}
+// from a version that kept none; they are counted, this once. One that holds
+// nothing has the indexes of the day from its first one on.
+func beginState(db *badgerdb.DB) (begun stateRecord, err error) {
+	begun.state = state{Store: uuid.NewString(), Sequence: 1}
 	err = db.Update(func(txn *badgerdb.Txn) error {
+		if isEmpty(txn) {
+			begun.Layout = currentLayout
+		}
 		it := iterate(txn, []byte{kindCreated})
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
@@ -67,9 +83,16 @@ func beginState(db *badgerdb.DB) (begun state, err error) {
 		return begun.apply(txn)
 	})
 	if err != nil {
-		return state{}, fmt.Errorf("give the store its id: %w", err)
+		return stateRecord{}, fmt.Errorf("give the store its id: %w", err)
 	}
 	return begun, nil
+}
+
+func isEmpty(txn *badgerdb.Txn) bool {
+	it := iterate(txn, nil)
+	defer it.Close()
+	it.Rewind()
+	return !it.Valid()
 }
 
 // checkUnbroken looks for transactions that are missing between others. Badger
@@ -145,17 +168,17 @@ const wayOut = "restore the newest backup of the whole folder, or, to go on with
 
 // identify compares the store with what its witness saw, and returns the state
 // that it is in. Without a witness, and without a record, it is a new one.
-func (s *store) identify(seen testimony, found bool, listed []tableFile) (state, error) {
+func (s *store) identify(seen testimony, found bool, listed []tableFile) (stateRecord, error) {
 	held, err := loadState(s.db)
 	if err != nil {
-		return state{}, err
+		return stateRecord{}, err
 	}
 	if found {
-		return held, s.checkAgainst(seen, held, listed)
+		return held, s.checkAgainst(seen, held.state, listed)
 	}
 	if held.Store == "" {
 		if held, err = beginState(s.db); err != nil {
-			return state{}, err
+			return stateRecord{}, err
 		}
 	}
 	if !held.isNew() {

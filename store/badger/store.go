@@ -74,13 +74,16 @@ func open(ctx context.Context, dir string, env bill.Env) (*store, error) {
 	s := &store{dir: dir, minFree: minFreeToGoOn, logger: logger, db: db, now: time.Now}
 	held, err := s.identify(seen, found, tables)
 	if err == nil {
+		held, err = s.layOut(ctx, held)
+	}
+	if err == nil {
 		err = s.countOpenBills()
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), db.Close())
 	}
 	s.witness = startWitness(dir, logger, seen)
-	s.witness.saw(held)
+	s.witness.saw(held.state)
 	s.committer = startCommitter(db, logger, held, s.witness.saw, s.hub.Close)
 	s.verifyLater(unverified)
 	return s, nil

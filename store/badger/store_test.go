@@ -272,7 +272,7 @@ func TestAnAnswerIsDroppedByTheDatabaseWhenBothClocksSaySo(t *testing.T) {
 
 func TestAScanStopsAtItsBoundAndGoesOnFromThere(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
-	const bills, chunk = maxScan + 100, 500
+	const bills, chunk = maxKeys/recordKeys + 100, 500
 	for n := 0; n < bills; n += chunk {
 		var c bill.Change
 		for i := n; i < min(n+chunk, bills); i++ {

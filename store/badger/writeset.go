@@ -19,6 +19,7 @@ type write struct {
 type writeSet struct {
 	writes    []write
 	created   uint64 // bills that were not there before
+	counted   counts // what there is more of, or less
 	committed func() // called once it is durable, if not nil; must not block
 }
 

@@ -99,6 +99,11 @@ func (s *store) expected(c bill.Change) bool {
 	if c.Order != nil && c.Order.Revision != s.orders[c.Order.Key].Revision+1 {
 		return false
 	}
+	if c.Orphan != nil && c.Orphan.Resolved != nil {
+		if _, held := s.orphans[orphanKey{c.Orphan.Ledger, c.Orphan.ID}]; !held {
+			return false
+		}
+	}
 	seen := make(map[string]bool)
 	for _, change := range c.Bills {
 		id := change.Bill.ID
@@ -122,7 +127,7 @@ func (s *store) write(c bill.Change) {
 	}
 	if c.Orphan != nil {
 		key := orphanKey{c.Orphan.Ledger, c.Orphan.ID}
-		if _, kept := s.orphans[key]; kept == (c.Orphan.Resolved != nil) {
+		if _, kept := s.orphans[key]; !kept || c.Orphan.Resolved != nil {
 			s.orphans[key] = *c.Orphan
 		}
 	}

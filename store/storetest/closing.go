@@ -11,7 +11,9 @@ import (
 
 var closingTests = []test{
 	{"AClosedStoreIsUnavailable", aClosedStoreIsUnavailable},
+	{"AReadWhoseCallerIsGoneEndsWithThat", aReadWhoseCallerIsGoneEndsWithThat},
 	{"ClosingEndsWatches", closingEndsWatches},
+	{"ClosingEndsFeeds", closingEndsFeeds},
 	{"ClosingWaitsForCommitsAndReadsUnderWay", closingWaitsForCommitsAndReadsUnderWay},
 }
 
@@ -36,7 +38,14 @@ func calls(store bill.Store) map[string]func(context.Context) error {
 		"DueNotifications": func(ctx context.Context) error { _, err := store.DueNotifications(ctx, noon, 1); return err },
 		"Notifications":    func(ctx context.Context) error { _, err := store.Notifications(ctx, b.ID); return err },
 		"Ended":            func(ctx context.Context) error { _, _, err := store.Ended(ctx, noon, "", 1); return err },
-		"OpenBills":        func(ctx context.Context) error { _, err := store.OpenBills(ctx); return err },
+		"OpenBillsOf":      func(ctx context.Context) error { _, err := store.OpenBillsOf(ctx, "c", 1); return err },
+		"Find":             func(ctx context.Context) error { _, err := store.Find(ctx, b.ID, 1); return err },
+		"ListNotifications": func(ctx context.Context) error {
+			_, _, err := store.ListNotifications(ctx, bill.NotificationQuery{Limit: 1})
+			return err
+		},
+		"Counts":    func(ctx context.Context) error { _, err := store.Counts(ctx); return err },
+		"OpenBills": func(ctx context.Context) error { _, err := store.OpenBills(ctx); return err },
 	}
 }
 
@@ -50,6 +59,36 @@ func aClosedStoreIsUnavailable(t *testing.T, store bill.Store) {
 	for name, call := range calls(store) {
 		if err := call(t.Context()); !errors.Is(err, bill.ErrUnavailable) {
 			t.Errorf("%s: %v, want ErrUnavailable", name, err)
+		}
+	}
+}
+
+func aReadWhoseCallerIsGoneEndsWithThat(t *testing.T, store bill.Store) {
+	c := only(sample("a"))
+	c.Notifications = []bill.Notification{news("n", sample("a"))}
+	commit(t, store, c)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, call := range calls(store) {
+		if err := call(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v, want Canceled", name, err)
+		}
+	}
+}
+
+func closingEndsFeeds(t *testing.T, store bill.Store) {
+	before := store.WatchAll()
+	defer before.Stop()
+	commit(t, store, only(sample("a")))
+	if err := store.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+	after := store.WatchAll()
+	defer after.Stop()
+	wantNext(t, before, "a") // what came before the end is not lost
+	for _, feed := range []bill.Feed{before, after} {
+		if ids, err := feed.Next(t.Context()); !errors.Is(err, bill.ErrUnavailable) {
+			t.Errorf("Next: %v, %v, want ErrUnavailable", ids, err)
 		}
 	}
 }

@@ -39,7 +39,7 @@ type test struct {
 
 // Run runs the whole suite.
 func (s Suite) Run(t *testing.T) {
-	for _, group := range [][]test{commitTests, recordTests, listingTests, dueTests, outboxTests, forgettingTests, watchTests, closingTests} {
+	for _, group := range [][]test{commitTests, recordTests, listingTests, lookupTests, modelTests, dueTests, outboxTests, forgettingTests, watchTests, closingTests} {
 		for _, test := range group {
 			t.Run(test.name, func(t *testing.T) { test.run(t, s.open(t, t.TempDir())) })
 		}

@@ -1,6 +1,10 @@
 package storetest
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -14,6 +18,9 @@ var watchTests = []test{
 	{"SubscribingBeforeReadingMissesNothing", subscribingBeforeReadingMissesNothing},
 	{"AWatcherThatNeverReceivesDelaysNobody", aWatcherThatNeverReceivesDelaysNobody},
 	{"StopClosesTheChannel", stopClosesTheChannel},
+	{"AFeedTellsOfEachBillOnce", aFeedTellsOfEachBillOnce},
+	{"AFeedWaitsAndEndsWithItsReader", aFeedWaitsAndEndsWithItsReader},
+	{"AFeedMissesNoBillOfManyWriters", aFeedMissesNoBillOfManyWriters},
 }
 
 func aWatcherHearsOfLaterVersions(t *testing.T, store bill.Store) {
@@ -134,4 +141,96 @@ func stopClosesTheChannel(t *testing.T, store bill.Store) {
 		t.Errorf("received version %d after stop", version)
 	}
 	wantVersion(t, still, 1)
+}
+
+// wantNext checks what a feed tells, in any order.
+func wantNext(t *testing.T, feed bill.Feed, want ...string) {
+	t.Helper()
+	got, err := feed.Next(t.Context())
+	if err != nil {
+		t.Fatalf("Next: %v", err)
+	}
+	slices.Sort(got)
+	wantSame(t, want, got)
+}
+
+func aFeedTellsOfEachBillOnce(t *testing.T, store bill.Store) {
+	commit(t, store, only(sample("before")))
+	feed, other := store.WatchAll(), store.WatchAll()
+	defer other.Stop()
+	a, b := sample("a"), sample("b")
+	commit(t, store, only(a, b))
+	a = moved(a)
+	commit(t, store, only(a))
+	wantConflict(t, store, only(a))
+	wantNext(t, feed, "a", "b")
+
+	a.Revision++ // moves no version
+	commit(t, store, only(a))
+	b = moved(b)
+	commit(t, store, only(b))
+	wantNext(t, feed, "b")
+	wantNext(t, other, "a", "b")
+
+	feed.Stop()
+	feed.Stop()
+	commit(t, store, only(moved(a)))
+	if ids, err := feed.Next(t.Context()); !errors.Is(err, bill.ErrUnavailable) {
+		t.Errorf("after Stop: %v, %v", ids, err)
+	}
+	wantNext(t, other, "a")
+}
+
+func aFeedWaitsAndEndsWithItsReader(t *testing.T, store bill.Store) {
+	feed := store.WatchAll()
+	defer feed.Stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := feed.Next(ctx)
+		ended <- err
+	}()
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("Next: %v", err)
+	}
+	told := make(chan []string, 1)
+	go func() {
+		ids, _ := feed.Next(t.Context())
+		told <- ids
+	}()
+	commit(t, store, only(sample("a")))
+	wantSame(t, []string{"a"}, <-told)
+}
+
+func aFeedMissesNoBillOfManyWriters(t *testing.T, store bill.Store) {
+	const writers, bills = 4, 25
+	feed := store.WatchAll()
+	defer feed.Stop()
+	var tasks sync.WaitGroup
+	for writer := range writers {
+		tasks.Go(func() {
+			for n := range bills {
+				if err := store.Commit(t.Context(), only(sample(fmt.Sprint(writer, "-", n)))); err != nil {
+					t.Errorf("Commit: %v", err)
+				}
+			}
+		})
+	}
+	seen := make(map[string]int)
+	for len(seen) < writers*bills {
+		ids, err := feed.Next(t.Context())
+		if err != nil {
+			t.Fatalf("Next: %v", err)
+		}
+		for _, id := range ids {
+			seen[id]++
+		}
+	}
+	tasks.Wait()
+	for id, times := range seen {
+		if times > 1 { // each was written once
+			t.Errorf("told of %s %d times", id, times)
+		}
+	}
 }
