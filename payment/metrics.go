@@ -90,11 +90,11 @@ func callOutcome(err error) CallOutcome {
 // What becomes of an order besides the outcomes of Create and its refusals,
 // each of which counts under its Code.
 const (
-	OutcomeBadOrder          Outcome = "bad_order"            // the shop's order cannot be paid
-	OutcomeTooMany           Outcome = "too_many_open"        // ErrTooManyOpen
-	OutcomeTooManyOfClient   Outcome = "too_many_open_client" // ErrTooManyOpenOfClient
-	OutcomeStoreNotAvailable Outcome = "unavailable"          // store or disk
-	OutcomeFault             Outcome = "error"                // anything else
+	OutcomeBadOrder          Outcome = "bad_order"               // the shop's order cannot be paid
+	OutcomeTooMany           Outcome = "too_many_open"           // ErrTooManyOpen
+	OutcomeTooManyOfClient   Outcome = "too_many_open_of_client" // ErrTooManyOpenOfClient
+	OutcomeStoreNotAvailable Outcome = "unavailable"             // store or disk
+	OutcomeFault             Outcome = "error"                   // anything else
 )
 
 // Outcomes returns all that can become of an order.
