@@ -6,11 +6,17 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"go.uber.org/zap"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
 )
 
 func init() {
@@ -134,6 +140,50 @@ func TestEventsGoToTheListenersOfTheNewestConfigurationThatRuns(t *testing.T) {
 	if n, m := len(heard.by[t.Name()+"-old"]), len(heard.by[t.Name()+"-never"]); n != 0 || m != 0 {
 		t.Errorf("the old one heard %d, the one that failed %d", n, m)
 	}
+}
+
+func TestNothingIsHandedOnBeforeAllOfCaddyIsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+		defer cancel()
+		app := new(caddyevents.App)
+		if err := app.Provision(ctx); err != nil {
+			t.Fatal(err)
+		}
+		var came atomic.Int64
+		if err := app.On("qlink.bill.paid", hearing(func() { came.Add(1) })); err != nil {
+			t.Fatal(err)
+		}
+		l := &listeners{ctx: ctx, app: app, started: make(chan struct{})}
+		starting := configurations{started: []*vault{{key: "k", listeners: l, logger: zap.NewNop()}}}
+		begun := time.Now()
+		starting.emit("another store's", bill.BillPaid, bill.View{})
+		if time.Since(begun) != 0 {
+			t.Error("it waits for nobody")
+		}
+		emitted := make(chan struct{})
+		go func() {
+			defer close(emitted)
+			starting.emit("k", bill.BillPaid, bill.View{})
+		}()
+		advance(emitWait / 2)
+		if came.Load() != 0 {
+			t.Error("it came before all was up")
+		}
+		close(l.started)
+		<-emitted
+		if came.Load() != 1 {
+			t.Error("it did not come")
+		}
+	})
+}
+
+// hearing counts events.
+type hearing func()
+
+func (h hearing) Handle(context.Context, caddy.Event) error {
+	h()
+	return nil
 }
 
 // Interface guards

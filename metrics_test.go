@@ -1,6 +1,7 @@
 package caddyqlink
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,13 +10,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/payment"
 	"github.com/caddy-qlink/caddy-qlink/qlink"
 )
 
@@ -205,28 +209,43 @@ func TestMoreBillsMakeNoMoreSeries(t *testing.T) {
 	}
 }
 
-func TestAScrapeOpensNoStoreAndSaysThatThereIsNone(t *testing.T) {
+func TestAScrapeSaysThatTheStoreIsAwayAndWhenItIsBack(t *testing.T) {
 	p := newProbe(t)
 	p.breakDown(bill.ErrUnavailable)
 	base := run(t, measuredSite("probe "+probeName(t)))
-	p.breakDown(nil)
-	for range 3 {
-		samples := scrape(t, base)
-		for name, want := range map[string]string{
-			"caddy_qlink_store_up": "0", "caddy_qlink_checkouts_closed": "1", `caddy_qlink_bills{status="WAIT"}`: "",
-			"caddy_qlink_watchers": "0", `caddy_qlink_gateway_up{account="default"}`: "1",
-		} {
-			if samples[name] != want {
-				t.Errorf("%s is %q, want %q", name, samples[name], want)
-			}
+	samples := scrape(t, base)
+	for name, want := range map[string]string{
+		"caddy_qlink_store_up": "0", "caddy_qlink_checkouts_closed": "1", `caddy_qlink_bills{status="WAIT"}`: "",
+		"caddy_qlink_watchers": "0", `caddy_qlink_gateway_up{account="default"}`: "1",
+	} {
+		if samples[name] != want {
+			t.Errorf("%s is %q, want %q", name, samples[name], want)
 		}
 	}
-	if n := p.opened.Load(); n != 0 {
-		t.Errorf("it was opened %d times", n)
-	}
+	p.breakDown(nil)
 	await(t, func() bool { return ask(t, http.MethodPost, base+"/checkout/O-1").status == http.StatusAccepted })
 	if samples := scrape(t, base); samples["caddy_qlink_store_up"] != "1" || samples["caddy_qlink_checkouts_closed"] != "0" {
 		t.Errorf("healed: %v", samples)
+	}
+}
+
+// A scrape would not wait for a large store to open, and giving up is a failure
+// that everybody would be told of.
+func TestAScrapeOpensNoStore(t *testing.T) {
+	v, p := newTestVault(t)
+	v.engine = payment.New(payment.Config{Store: v.lease, Now: time.Now, Logger: zap.NewNop()})
+	if _, err := v.gauges(); !errors.Is(err, bill.ErrUnavailable) {
+		t.Errorf("gauges: %v", err)
+	}
+	if n := p.opened.Load(); n != 0 || v.failed != nil {
+		t.Errorf("opened %d times, and failed by %v", n, v.failed)
+	}
+	if err := v.start(); err != nil {
+		t.Fatal(err)
+	}
+	defer v.stop()
+	if _, err := v.gauges(); err != nil {
+		t.Errorf("open: %v", err)
 	}
 }
 
