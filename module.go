@@ -98,6 +98,9 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // validate` provisions too, beside a live server.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
+	if err := measured.register(ctx); err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
 	r := newResolver()
 	s, err := a.settings(r)
 	if err != nil {
@@ -113,6 +116,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.provisionStore(ctx); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
+	if a.vault.listeners, err = provisionListeners(ctx); err != nil {
+		return err
+	}
+	key := a.vault.key
 	a.minInterval = s.minInterval
 	a.ended = make(chan struct{})
 	a.end = sync.OnceFunc(func() { close(a.ended) })
@@ -127,12 +134,14 @@ func (a *App) Provision(ctx caddy.Context) error {
 		OpenPerClient: s.openPerClient,
 		MinFreeSpace:  s.minFreeSpace,
 		Retention:     s.retention,
+		Metrics:       measured,
+		Emit:          func(kind bill.NotificationType, b bill.View) { running.emit(key, kind, b) },
 		Logger:        a.logger,
 		Now:           time.Now,
 		NewID:         uuid.NewString,
 		Rand:          rand.Int64N,
 	})
-	a.vault.work, a.vault.tidy = a.engine.Run, a.closeIdleConnections
+	a.vault.engine, a.vault.work, a.vault.tidy = a.engine, a.engine.Run, a.closeIdleConnections
 	return nil
 }
 
@@ -196,6 +205,9 @@ func (a *App) Start() error {
 	}
 	if err := a.vault.start(); err != nil {
 		return err
+	}
+	for _, account := range a.accounts {
+		measured.prepare(account.Name)
 	}
 	running.add(a.vault)
 	return nil
@@ -358,6 +370,7 @@ func (h *Handler) endpointsAPI(ctx caddy.Context, app *App, account *payment.Acc
 		RequestURI:     sentURI,
 		ClientIP:       clientIP,
 		Draining:       h.drain.started,
+		Metrics:        measured,
 		Logger:         ctx.Logger(),
 		Now:            time.Now,
 	}

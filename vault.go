@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/payment"
 	"github.com/caddy-qlink/caddy-qlink/store"
 )
 
@@ -36,6 +37,11 @@ type vault struct {
 	// another configuration's workers run. configurations guards it.
 	work     func(context.Context)
 	stopWork func()
+
+	// engine is the configuration's, and listeners are those of its events: nil
+	// where only the store matters.
+	engine    *payment.Engine
+	listeners *listeners
 
 	// tidy closes the idle connections that operations leave behind. Stop is
 	// followed by a cleanup that does so too, and operations outlive both.
@@ -129,7 +135,10 @@ func (v *vault) end(l *store.Lease) func() {
 func (v *vault) acquire(ctx context.Context) (*store.Lease, error) {
 	return store.Acquire(ctx, v.key, func(ctx context.Context) (bill.Store, error) {
 		key := v.key
-		return v.opener.Open(ctx, bill.Env{Logger: func() *zap.Logger { return running.logger(key) }})
+		return v.opener.Open(ctx, bill.Env{
+			Logger:    func() *zap.Logger { return running.logger(key) },
+			Committed: measured.committed,
+		})
 	})
 }
 

@@ -176,6 +176,10 @@ type Opener interface {
 // configurations, so it asks for its logger at each use and keeps none.
 type Env struct {
 	Logger func() *zap.Logger
+	// Committed is told of each transaction that became durable: how many changes
+	// shared it, and how long that took. It must not block,
+	// and outlives configurations as the store does. nil: nobody counts.
+	Committed func(changes int, took time.Duration)
 }
 
 // Feed tells of every bill that changes, until Stop.
@@ -194,6 +198,11 @@ type Feed interface {
 // where they write.
 type FreeSpacer interface {
 	FreeSpace() (bytes uint64, err error)
+}
+
+// Sizer is implemented by stores that can tell how many bytes they take.
+type Sizer interface {
+	Size() (bytes uint64, err error)
 }
 
 // Breakable is implemented by stores that a fault can leave unfit for use until

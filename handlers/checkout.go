@@ -23,6 +23,7 @@ func (h *Handler) Checkout(w http.ResponseWriter, r *http.Request, next func(htt
 	}
 	client := h.client(r)
 	if err := h.Payments.Ready(r.Context(), client); err != nil {
+		h.Metrics.CheckedOut(h.Scope.Account.Name, payment.OutcomeOf(err))
 		setCommonHeaders(w.Header())
 		h.setCORS(w, r)
 		h.boundBody(w, r) // which the shop does not get
@@ -39,6 +40,7 @@ func (h *Handler) Checkout(w http.ResponseWriter, r *http.Request, next func(htt
 	h.setCORS(w, r)
 	order, err := h.orderFrom(upstream, err)
 	if err != nil {
+		h.Metrics.CheckedOut(h.Scope.Account.Name, payment.OutcomeBadOrder)
 		h.refuseUpstream(w, r, err)
 		return nil
 	}

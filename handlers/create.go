@@ -29,6 +29,7 @@ func (h *Handler) create(w http.ResponseWriter, r *http.Request, _ string) {
 	}
 	order, err := bill.ParseOrder(body, h.Scope.Account.Defaults)
 	if err != nil {
+		h.Metrics.CheckedOut(h.Scope.Account.Name, payment.OutcomeBadOrder)
 		h.Logger.Warn("bad order", zap.String("shop", h.Scope.Shop), zap.Error(err))
 		h.failBuyer(w, r, err, true)
 		return

@@ -110,8 +110,9 @@ type API struct {
 	// event streams end.
 	Draining <-chan struct{}
 
-	Logger *zap.Logger      // nil: none
-	Now    func() time.Time // nil: time.Now
+	Metrics Metrics          // nil: none
+	Logger  *zap.Logger      // nil: none
+	Now     func() time.Time // nil: time.Now
 }
 
 // Handler serves one site's endpoints. It is safe for concurrent use.
@@ -170,6 +171,9 @@ func (h *Handler) setDefaults() {
 	}
 	if h.ClientIP == nil {
 		h.ClientIP = func(r *http.Request) string { return r.RemoteAddr }
+	}
+	if h.Metrics == nil {
+		h.Metrics = uncounted{}
 	}
 	if h.Logger == nil {
 		h.Logger = zap.NewNop()

@@ -27,27 +27,31 @@ type notificationAnswer struct {
 func (h *Handler) notification(w http.ResponseWriter, r *http.Request, _ string) {
 	sign, candidates := h.claims(r)
 	if len(candidates) == 0 {
-		h.refuseForgery(w, r)
+		h.refuseForgery(w, r, "")
 		return
 	}
 	body, err := readBody(w, r, maxNotification)
 	if err != nil {
 		p := problemOf(err)
+		h.Metrics.Webhook(candidates[0].Name, WebhookUnreadable)
 		h.refuseNotification(w, p.Status, p.Detail)
 		return
 	}
 	accounts := verified(candidates, body, sign)
 	if len(accounts) == 0 {
-		h.refuseForgery(w, r)
+		h.refuseForgery(w, r, candidates[0].Name)
 		return
 	}
 	n, err := qlink.ParseNotification(body, accounts[0].Location)
 	if err != nil {
 		h.Logger.Warn("signed message is no notification", zap.String("account", accounts[0].Name), zap.Error(err))
+		h.Metrics.Webhook(accounts[0].Name, WebhookMeaningless)
 		h.refuseNotification(w, http.StatusBadRequest, "the body is not a payment notification")
 		return
 	}
-	if err := h.Payments.Settle(r.Context(), accounts, n, digest(body)); err != nil {
+	err = h.Payments.Settle(r.Context(), accounts, n, digest(body))
+	h.Metrics.Webhook(accounts[0].Name, settled(err))
+	if err != nil {
 		h.answerUnsettled(w, n, err)
 		return
 	}
@@ -102,8 +106,10 @@ func (h *Handler) answerUnsettled(w http.ResponseWriter, n qlink.Notification, e
 }
 
 // refuseForgery gives one answer to everything that is not signed as it must
-// be, so that nobody learns which part was wrong.
-func (h *Handler) refuseForgery(w http.ResponseWriter, r *http.Request) {
+// be, so that nobody learns which part was wrong. account is the one whose app
+// key it names, if any.
+func (h *Handler) refuseForgery(w http.ResponseWriter, r *http.Request, account string) {
+	h.Metrics.Webhook(account, WebhookForged)
 	if h.beyondForgeries(r, "notification refused: not signed by a known account") {
 		p := errForgeries
 		setRetryAfter(w, p.RetryAfter)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/caddy-qlink/caddy-qlink/qlink"
 )
@@ -18,17 +19,20 @@ const (
 	breakerPause    = 10 * time.Second
 )
 
-// watched is an account's gateway with a breaker that hears of every call about
-// a bill. Buyers' and shops' calls are always made; only the workers heed it.
+// watched is an account's gateway. Every call is counted and traced, and of
+// every call about a bill a breaker hears how it ended. Buyers' and shops' calls
+// are always made; only the workers heed it.
 type watched struct {
 	Gateway
 
+	engine   *Engine
+	account  string
 	breaker  circuitbreaker.CircuitBreaker[any]
 	reopened atomic.Bool // the gateway has come back: all of its bills are due
 }
 
-func watch(g Gateway) *watched {
-	w := &watched{Gateway: g}
+func watch(e *Engine, a *Account) *watched {
+	w := &watched{Gateway: a.Gateway, engine: e, account: a.Name}
 	w.breaker = circuitbreaker.NewBuilder[any]().
 		HandleIf(func(_ any, err error) bool { return isDown(err) }).
 		WithFailureThreshold(breakerFailures).WithSuccessThreshold(1).WithDelay(breakerPause).
@@ -69,19 +73,41 @@ func (w *watched) note(err error) error {
 	return err
 }
 
+// begin begins a call; end counts how it ended, and returns its error.
+func (w *watched) begin(ctx context.Context, op Operation, attributes ...attribute.KeyValue) (_ context.Context, end func(error) error) {
+	begun := w.engine.cfg.Now()
+	ctx, span := w.engine.clientSpan(ctx, "qlink "+string(op), append(attributes, attribute.String("qlink.account", w.account))...)
+	return ctx, func(err error) error {
+		outcome := callOutcome(err)
+		endSpan(span, string(outcome), err != nil)
+		w.engine.cfg.Metrics.GatewayCalled(w.account, op, outcome, w.engine.cfg.Now().Sub(begun))
+		return err
+	}
+}
+
 func (w *watched) Apply(ctx context.Context, r qlink.ApplyRequest) (qlink.ApplyAnswer, error) {
+	ctx, end := w.begin(ctx, OpApply, attribute.String("qlink.bill", r.TradeUUID))
 	answer, err := w.Gateway.Apply(ctx, r)
-	return answer, w.note(err)
+	return answer, w.note(end(err))
 }
 
 func (w *watched) GetPayStatus(ctx context.Context, tradeUUIDs, billCodes []string) (qlink.StatusAnswer, error) {
+	ctx, end := w.begin(ctx, OpGetPayStatus, attribute.StringSlice("qlink.bills", tradeUUIDs))
 	answer, err := w.Gateway.GetPayStatus(ctx, tradeUUIDs, billCodes)
-	return answer, w.note(err)
+	return answer, w.note(end(err))
 }
 
 func (w *watched) Cancel(ctx context.Context, tradeUUID, billCode string) (qlink.CancelAnswer, error) {
+	ctx, end := w.begin(ctx, OpCancel, attribute.String("qlink.bill", tradeUUID))
 	answer, err := w.Gateway.Cancel(ctx, tradeUUID, billCode)
-	return answer, w.note(err)
+	return answer, w.note(end(err))
+}
+
+// QueryPayAccount is about no bill: the breaker does not hear of it.
+func (w *watched) QueryPayAccount(ctx context.Context) ([]qlink.PayMethod, error) {
+	ctx, end := w.begin(ctx, OpQueryPayAccount)
+	rows, err := w.Gateway.QueryPayAccount(ctx)
+	return rows, end(err)
 }
 
 // CloseIdleConnections closes the gateway's, where it keeps any.

@@ -88,7 +88,8 @@ func (e *Engine) usable(store bill.Store) error {
 //
 // Errors: *Refusal, ErrTooManyOpen and ErrTooManyOpenOfClient where a new bill
 // is needed, bill.ErrUnavailable.
-func (e *Engine) Create(ctx context.Context, s Scope, o bill.Order, h HandOver) (Created, error) {
+func (e *Engine) Create(ctx context.Context, s Scope, o bill.Order, h HandOver) (c Created, err error) {
+	defer func() { e.checkedOut(s.Account.Name, c.Outcome, err) }()
 	store, release, err := e.cfg.Store(ctx)
 	if err != nil {
 		return Created{}, err
@@ -338,7 +339,7 @@ func (w *work) start(s Scope, o bill.Order, h HandOver, record bill.OrderRecord)
 	if err := w.tellShop(&change, b, bill.BillCreated, record, &o.Details); err != nil {
 		return Created{}, err
 	}
-	if err := w.store.Commit(w.ctx, change); err != nil {
+	if err := w.engine.commit(w.ctx, w.store, change); err != nil {
 		return Created{}, fmt.Errorf("store bill of order %q: %w", o.OrderCode, err)
 	}
 	w.engine.announce(change)
@@ -367,7 +368,7 @@ func (w *work) remember(c Created, h HandOver) error {
 	if h.Idempotency == nil || c.Outcome == OutcomeNew {
 		return nil
 	}
-	return w.store.Commit(w.ctx, bill.Change{Idempotency: w.idempotency(c.Bill, h)})
+	return w.engine.commit(w.ctx, w.store, bill.Change{Idempotency: w.idempotency(c.Bill, h)})
 }
 
 func (w *work) idempotency(b bill.Bill, h HandOver) *bill.Idempotency {

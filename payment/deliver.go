@@ -13,6 +13,7 @@ import (
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	"go.opentelemetry.io/otel/attribute"
 	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
@@ -156,7 +157,7 @@ func (d *deliverer) end(n bill.Notification) {
 func (d *deliverer) one(ctx context.Context, n bill.Notification) {
 	defer d.end(n)
 	begun := d.engine.now()
-	r, err := d.post(ctx, n)
+	r, err := d.tracedPost(ctx, n)
 	if ctx.Err() != nil && err != nil {
 		return // the next configuration's workers try it: it is still due
 	}
@@ -174,6 +175,7 @@ func (d *deliverer) one(ctx context.Context, n bill.Notification) {
 		n.Due, n.LastError = now.Add(d.engine.retryAfter(n.Tries, r.again)), wordsOf(err)
 		d.engine.cfg.Logger.Warn("notification not taken", zap.String("notification", n.ID), zap.String("bill", n.Bill), zap.Int("tries", n.Tries), zap.Error(err))
 	}
+	d.engine.cfg.Metrics.Notified(n.Account, notifyOutcome(n), now.Sub(begun))
 	lasting := context.WithoutCancel(ctx)
 	store, release, err := d.engine.cfg.Store(lasting)
 	if err != nil {
@@ -193,7 +195,7 @@ func (e *Engine) retryAfter(tries int, asked time.Duration) time.Duration {
 
 func (d *deliverer) keep(ctx context.Context, store bill.Store, n bill.Notification) {
 	n.Revision++
-	err := store.Commit(ctx, bill.Change{Notifications: []bill.Notification{n}})
+	err := d.engine.commit(ctx, store, bill.Change{Notifications: []bill.Notification{n}})
 	if err != nil && !errors.Is(err, bill.ErrConflict) {
 		d.engine.cfg.Logger.Warn("store notification", zap.String("notification", n.ID), zap.Error(err))
 	}
@@ -211,6 +213,19 @@ func wordsOf(err error) string {
 		return ""
 	}
 	return cut(err.Error())
+}
+
+// tracedPost is post with a span.
+func (d *deliverer) tracedPost(ctx context.Context, n bill.Notification) (reply, error) {
+	ctx, span := d.engine.clientSpan(ctx, "qlink notification", attribute.String("qlink.bill", n.Bill),
+		attribute.String("qlink.notification", n.ID), attribute.String("qlink.type", string(n.Type)))
+	r, err := d.post(ctx, n)
+	if err != nil {
+		endSpan(span, string(NotifyFailed), true)
+		return r, err
+	}
+	endSpan(span, string(NotifyDelivered), false)
+	return r, nil
 }
 
 // post sends n once. A nil error is a 2xx.

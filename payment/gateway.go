@@ -70,6 +70,7 @@ func (w *work) callApply(b bill.Bill, d bill.Details) (bill.Step, error) {
 	}
 	step, err := w.record(b.ID, e)
 	if other, is := step.Bill.OtherAmount(); is && err == nil {
+		w.engine.cfg.Metrics.Alarmed(w.account.Name, AlarmOtherAmount)
 		w.engine.cfg.Logger.Error("the gateway's code asks for another amount than the bill: the page tells the buyer to check",
 			zap.String("bill", b.ID), zap.String("amount", string(b.Amount)), zap.String("code_amount", cut(string(other))))
 	}

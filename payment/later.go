@@ -62,18 +62,20 @@ func (g *background) stop() <-chan struct{} {
 }
 
 // later does what has to follow a stored step after the answer has gone out.
-func (e *Engine) later(account *Account, step bill.Step) {
+// Of ctx it keeps the span alone.
+func (e *Engine) later(ctx context.Context, account *Account, step bill.Step) {
 	if step.Follow == bill.FollowNone || !e.background.begin() {
 		return
 	}
 	go func() {
 		defer e.background.end()
-		ctx, cancel := context.WithTimeout(context.Background(), leaseWait)
-		store, release, err := e.cfg.Store(ctx)
+		ctx := spanOf(ctx)
+		leasing, cancel := context.WithTimeout(ctx, leaseWait)
+		store, release, err := e.cfg.Store(leasing)
 		cancel()
 		if err == nil {
 			defer release()
-			_, err = e.work(context.Background(), store, account).pursue(step)
+			_, err = e.work(ctx, store, account).pursue(step)
 		}
 		if err != nil {
 			e.cfg.Logger.Warn("follow-up put off", zap.String("bill", step.Bill.ID),
@@ -84,14 +86,14 @@ func (e *Engine) later(account *Account, step bill.Step) {
 
 // cancelSiblings calls /cancel for the attempts that a payment put an end to.
 // After one that may be paid as well it only asks.
-func (e *Engine) cancelSiblings(account *Account, siblings []bill.BillChange) {
+func (e *Engine) cancelSiblings(ctx context.Context, account *Account, siblings []bill.BillChange) {
 	for _, s := range siblings {
 		follow := bill.FollowCancel
 		if s.Bill.Unconfirmed() {
 			follow = bill.FollowQuery
 		}
 		if !s.Bill.Status.Final() {
-			e.later(account, bill.Step{Bill: s.Bill, Follow: follow})
+			e.later(ctx, account, bill.Step{Bill: s.Bill, Follow: follow})
 		}
 	}
 }

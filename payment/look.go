@@ -210,12 +210,16 @@ func (e *Engine) Stats(ctx context.Context) (s Stats, err error) {
 			return Stats{}, fmt.Errorf("free space: %w", err)
 		}
 	}
-	s.Watchers = e.watchers.count()
+	s.Watchers, s.Gateways = e.watchers.count(), e.health()
+	return s, nil
+}
+
+func (e *Engine) health() (gateways []Health) {
 	for _, a := range e.cfg.Accounts {
 		gateway, ok := a.Gateway.(*watched)
-		s.Gateways = append(s.Gateways, Health{Account: a.Name, LiveMode: a.LiveMode, Answers: !ok || gateway.breaker.IsClosed()})
+		gateways = append(gateways, Health{Account: a.Name, LiveMode: a.LiveMode, Answers: !ok || gateway.breaker.IsClosed()})
 	}
-	return s, nil
+	return gateways
 }
 
 // orderOf returns what is known of an order: bill.ErrNotFound where no bill was

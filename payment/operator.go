@@ -169,7 +169,7 @@ func (o Operator) ResolveOrphan(ctx context.Context, id, note string) (resolved 
 			}
 			orphan.Resolved = &bill.Resolution{At: o.engine.now(), Note: note, Actor: o.name}
 			resolved = orphan
-			if err = store.Commit(context.WithoutCancel(ctx), bill.Change{Orphan: &orphan}); err != nil {
+			if err = o.engine.commit(context.WithoutCancel(ctx), store, bill.Change{Orphan: &orphan}); err != nil {
 				return bill.Orphan{}, err
 			}
 		}

@@ -92,6 +92,13 @@ type Config struct {
 	Retention     time.Duration // after a bill's end, until its details are deleted; MinRetention at least; 0: never
 	MinFreeSpace  uint64        // bytes; below, no new checkouts; 0: no bound
 
+	// Metrics counts what happens; nil: nobody does.
+	Metrics Metrics
+	// Emit is told, soon after the commit and in the process alone, what shops are
+	// told too; never two calls at once. What it does not take in time is dropped. nil:
+	// nobody listens.
+	Emit func(kind bill.NotificationType, b bill.View)
+
 	Logger *zap.Logger
 	Now    func() time.Time
 	NewID  func() string       // a random tradeUuid
@@ -104,17 +111,23 @@ type Config struct {
 type Engine struct {
 	cfg        Config
 	background background
+	emitter    emitter
+	tracing    tracing
 	watchers   watchers
 	posted     chan struct{} // a notification was stored: it is due
 }
 
 // New returns an engine. It starts nothing: see Run.
 func New(cfg Config) *Engine {
+	if cfg.Metrics == nil {
+		cfg.Metrics = uncounted{}
+	}
+	e := &Engine{cfg: cfg, posted: make(chan struct{}, 1), emitter: emitter{to: cfg.Emit, logger: cfg.Logger}}
 	for _, a := range cfg.Accounts {
-		a.Gateway = watch(a.Gateway)
+		a.Gateway = watch(e, a)
 		a.list = new(listing)
 	}
-	return &Engine{cfg: cfg, posted: make(chan struct{}, 1)}
+	return e
 }
 
 // HandOver says how an order came.

@@ -113,7 +113,7 @@ func (e *Engine) putOff(ctx context.Context, store bill.Store, bills []bill.Bill
 		b.Due = e.now().Add(wait)
 		b.Revision++
 		commits.Go(func() {
-			err := store.Commit(ctx, bill.Change{Bills: []bill.BillChange{{Bill: b}}})
+			err := e.commit(ctx, store, bill.Change{Bills: []bill.BillChange{{Bill: b}}})
 			if err != nil && !errors.Is(err, bill.ErrConflict) {
 				e.cfg.Logger.Warn("put off bill", zap.String("bill", b.ID), zap.Error(err))
 			}

@@ -43,7 +43,7 @@ func (o Operator) Redeliver(ctx context.Context, billID string) (Redelivery, err
 	for range maxRounds {
 		change, overtaken, err := o.redelivery(ctx, store, billID)
 		if err == nil && len(change.Notifications) > 0 {
-			err = store.Commit(context.WithoutCancel(ctx), change)
+			err = o.engine.commit(context.WithoutCancel(ctx), store, change)
 		}
 		switch {
 		case err == nil:

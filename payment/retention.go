@@ -107,7 +107,7 @@ func (e *Engine) forget(ctx context.Context, store bill.Store, id string) error 
 		}
 		step.Bill.Told = max(step.Bill.Told, n.Sequence)
 	}
-	err = store.Commit(ctx, bill.Change{Bills: []bill.BillChange{{
+	err = e.commit(ctx, store, bill.Change{Bills: []bill.BillChange{{
 		Bill: step.Bill, Events: []bill.Event{step.Line}, Forget: true,
 	}}})
 	if err == nil {
@@ -139,5 +139,5 @@ func (e *Engine) dropOvertaken(ctx context.Context, store bill.Store, b bill.Bil
 	if len(change.Notifications) == 0 {
 		return nil
 	}
-	return store.Commit(ctx, change)
+	return e.commit(ctx, store, change)
 }

@@ -39,7 +39,7 @@ func (e *Engine) Settle(ctx context.Context, accounts []*Account, n qlink.Notifi
 	case step.Line.Kind == bill.EventContradiction:
 		return ErrContradiction
 	}
-	e.later(account, step)
+	e.later(ctx, account, step)
 	return nil
 }
 
@@ -78,7 +78,7 @@ func (e *Engine) unknown(ctx context.Context, store bill.Store, accounts []*Acco
 		orphan := bill.Orphan{
 			Ledger: accounts[0].Ledger, ID: n.TradeUUID, At: e.now(), Report: notificationReport(n, sha256),
 		}
-		if err := store.Commit(context.WithoutCancel(ctx), bill.Change{Orphan: &orphan}); err != nil {
+		if err := e.commit(context.WithoutCancel(ctx), store, bill.Change{Orphan: &orphan}); err != nil {
 			return err
 		}
 		e.cfg.Logger.Error("payment of an unknown bill", zap.String("bill", cut(n.TradeUUID)),

@@ -73,12 +73,12 @@ func (w *work) record(id string, e bill.Event) (bill.Step, error) {
 		step.Bill.Due = w.engine.due(step.Bill, w.now())
 		change, err := w.change(b, &step)
 		if err == nil {
-			err = w.store.Commit(w.ctx, change)
+			err = w.engine.commit(w.ctx, w.store, change)
 		}
 		if err == nil {
 			w.tell(step)
 			w.engine.announce(change)
-			w.engine.cancelSiblings(w.account, change.Bills[1:])
+			w.engine.cancelSiblings(w.ctx, w.account, change.Bills[1:])
 			return step, nil
 		}
 		if !errors.Is(err, bill.ErrConflict) {
@@ -191,8 +191,9 @@ func (w *work) siblings(record bill.OrderRecord, step *bill.Step) ([]bill.BillCh
 	return changes, nil
 }
 
-// tell logs what an operator should know of a stored change.
+// tell logs and counts what an operator should know of a stored change.
 func (w *work) tell(step bill.Step) {
+	w.engine.alarm(step)
 	b, line := step.Bill, step.Line
 	fields := []zap.Field{
 		zap.String("bill", b.ID), zap.String("account", b.Account), zap.String("shop", b.Shop),

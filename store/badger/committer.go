@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
@@ -23,6 +24,7 @@ type committer struct {
 	commit func(*badgerdb.Txn) error // (*badgerdb.Txn).Commit; tests look in here
 	held   stateRecord               // as of the last commit; the goroutine's own
 	saw    func(state)               // called after each commit; must not block
+	timed  func(int, time.Duration)  // likewise: how many changes shared it, how long it took; nil: nobody counts
 	broke  func()                    // called once, when fault is set
 	fault  atomic.Pointer[error]     // of the first failed commit, or the first damage found
 	ended  chan struct{}
@@ -43,7 +45,9 @@ type operation struct {
 	outcome chan error  // of one outcome, so that nobody has to wait for it
 }
 
-func startCommitter(db *badgerdb.DB, logger func() *zap.Logger, held stateRecord, saw func(state), broke func()) *committer {
+func startCommitter(db *badgerdb.DB, logger func() *zap.Logger, held stateRecord, saw func(state), broke func(),
+	timed func(changes int, took time.Duration),
+) *committer {
 	c := &committer{
 		db:     db,
 		limit:  largest(db),
@@ -51,6 +55,7 @@ func startCommitter(db *badgerdb.DB, logger func() *zap.Logger, held stateRecord
 		commit: (*badgerdb.Txn).Commit,
 		held:   held,
 		saw:    saw,
+		timed:  timed,
 		broke:  broke,
 		ended:  make(chan struct{}),
 	}
@@ -128,6 +133,7 @@ type batch struct {
 	txn       *badgerdb.Txn
 	size      size
 	outcomes  []outcome
+	joined    int    // operations that have something to write
 	created   uint64 // bills
 	counted   counts
 	committed []func()
@@ -177,6 +183,7 @@ func (c *committer) join(b *batch, op *operation) bool {
 	}
 	b.err = errors.Join(b.err, set.apply(b.txn))
 	b.size = total
+	b.joined++
 	b.created += set.created
 	b.counted = b.counted.plus(set.counted)
 	b.outcomes = append(b.outcomes, outcome{op, nil})
@@ -226,8 +233,12 @@ func (c *committer) write(b *batch) error {
 	if err := next.apply(b.txn); err != nil {
 		return err
 	}
+	begun := time.Now()
 	if err := c.commit(b.txn); err != nil {
 		return err
+	}
+	if c.timed != nil {
+		c.timed(b.joined, time.Since(begun))
 	}
 	c.held = next
 	c.saw(next.state)

@@ -84,7 +84,7 @@ func open(ctx context.Context, dir string, env bill.Env) (*store, error) {
 	}
 	s.witness = startWitness(dir, logger, seen)
 	s.witness.saw(held.state)
-	s.committer = startCommitter(db, logger, held, s.witness.saw, s.hub.Close)
+	s.committer = startCommitter(db, logger, held, s.witness.saw, s.hub.Close, env.Committed)
 	s.verifyLater(unverified)
 	return s, nil
 }
