@@ -275,7 +275,7 @@ func (m *MatchBill) MatchWithError(r *http.Request) (bool, error) {
 	return opens, nil
 }
 
-// Match is for callers that take no error; see MatchWithError.
+// Match is for callers that take no error: what is not known does not match.
 func (m *MatchBill) Match(r *http.Request) bool {
 	opens, err := m.MatchWithError(r)
 	if err != nil {
@@ -375,6 +375,5 @@ func (g *gated) has(account, shop string) bool {
 var (
 	_ caddy.Provisioner                 = (*MatchBill)(nil)
 	_ caddyfile.Unmarshaler             = (*MatchBill)(nil)
-	_ caddyhttp.RequestMatcher          = (*MatchBill)(nil)
 	_ caddyhttp.RequestMatcherWithError = (*MatchBill)(nil)
 )

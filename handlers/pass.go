@@ -183,7 +183,7 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, b bill.Bill) {
 	if value == "" {
 		return
 	}
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure wherever buyers come by https: over plain http it would never come back
 		Name: PaidCookie, Value: value, Path: "/", MaxAge: int(passAge / time.Second),
 		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: strings.HasPrefix(h.base(r), "https:"),
 	})
