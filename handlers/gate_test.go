@@ -220,6 +220,9 @@ func TestAnEmptyValueOpensNothing(t *testing.T) {
 			if open || err != nil {
 				t.Errorf("%s: %v, %v", name, open, err)
 			}
+			if _, open, err := g.Open(r, func(string) (string, bool) { return "DEAR", false }); open || err != nil {
+				t.Errorf("%s, not known: %v, %v", name, open, err)
+			}
 		}
 	}
 }
@@ -291,12 +294,16 @@ func TestAGateWantsAnOrder(t *testing.T) {
 
 // forge makes a pass as the module does, of the parts given.
 func forge(secret, ledger, account, shop, id string, expires time.Time) string {
+	return forgeVersion(1, secret, ledger, account, shop, id, expires)
+}
+
+func forgeVersion(version byte, secret, ledger, account, shop, id string, expires time.Time) string {
 	key, err := hkdf.Key(sha256.New, []byte(secret), []byte(ledger), "caddy-qlink qlink_paid v1", 32)
 	if err != nil {
 		panic(err)
 	}
 	parsed := uuid.MustParse(id)
-	raw := append([]byte{1}, parsed[:]...)
+	raw := append([]byte{version}, parsed[:]...)
 	raw = binary.BigEndian.AppendUint64(raw, uint64(expires.Unix()))
 	mac := hmac.New(sha256.New, key)
 	mac.Write(raw)
@@ -333,6 +340,7 @@ func TestForgedForeignAndExpiredCookiesOpenNothingAndAskNobody(t *testing.T) {
 		"another account":  forge(appSecret, "ledger", "other", "default", billID, later),
 		"another shop":     forge(appSecret, "ledger", "default", "other", billID, later),
 		"a shifted border": forge(appSecret, "ledger", "defaultd", "efault", billID, later),
+		"another version":  forgeVersion(2, appSecret, "ledger", "default", "default", billID, later),
 		"truncated":        genuine[:len(genuine)-1],
 		"cut by four":      genuine[:len(genuine)-4],
 		"cut before":       genuine[1:],
@@ -524,12 +532,17 @@ func TestACookieOfTheSameNameFromANeighbourHidesNothing(t *testing.T) {
 func TestAHugeCookieCostsLittle(t *testing.T) {
 	s := gateSite(t)
 	pass := forge("guess", "ledger", "default", "default", billID, noon.Add(time.Hour))
+	genuine := s.paidCookie(t, payPath(billID), "")
+	g := s.gate(t, handlers.Terms{Cookie: true, OrderCode: "DEAR"})
+	opens(t, g, strings.Repeat(pass+".", 31)+genuine, true)
+	opens(t, g, strings.Repeat(pass+".", 32)+genuine, false)
 	r := get("/")
 	for range 20 {
-		r.Header.Add("Cookie", handlers.PaidCookie+"="+strings.Repeat(pass+".", 1000)+s.paidCookie(t, payPath(billID), ""))
+		r.Header.Add("Cookie", handlers.PaidCookie+"="+strings.Repeat(pass+".", 1000)+genuine)
 	}
-	if _, open, err := s.gate(t, handlers.Terms{Cookie: true, OrderCode: "DEAR"}).Open(r, asWritten); open || err != nil {
-		t.Errorf("more than 32 passes of a cookie were read: %v, %v", open, err)
+	r.Header.Add("Cookie", handlers.PaidCookie+"="+genuine)
+	if _, open, err := g.Open(r, asWritten); open || err != nil {
+		t.Errorf("more than 32 passes of a cookie were read, or more than four cookies: %v, %v", open, err)
 	}
 }
 
