@@ -37,6 +37,7 @@ import (
 func init() {
 	caddy.RegisterModule(App{})
 	caddy.RegisterModule(Handler{})
+	caddy.RegisterModule(MatchBill{})
 }
 
 const (
@@ -79,6 +80,7 @@ type App struct {
 	logger      *zap.Logger
 	accounts    []*payment.Account // by name
 	audience    *audience
+	gated       *gated
 	vault       *vault
 	engine      *payment.Engine
 	minInterval time.Duration
@@ -106,7 +108,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a.audience = newAudience()
+	a.audience, a.gated = newAudience(), new(gated)
 	if a.audience.app, err = resolveNotify(r, a.Notify); err != nil {
 		return err
 	}
@@ -363,6 +365,7 @@ func (h *Handler) endpointsAPI(ctx caddy.Context, app *App, account *payment.Acc
 		ReturnURL:      s.returnURL,
 		AllowedOrigins: s.origins,
 		Retry:          s.retry,
+		PaidCookie:     func() bool { return app.gated.has(s.account, s.shop) },
 		MinInterval:    app.minInterval,
 		BodyTimeout:    bodyTimeout,
 		Forgeries:      &forgeries,

@@ -220,6 +220,13 @@ func (c *checker) orderCode(code string) {
 	}
 }
 
+// IsOrderCode reports whether text can be an order's code.
+func IsOrderCode(text string) bool {
+	var check checker
+	check.orderCode(text)
+	return len(check.faults) == 0 && utf8.ValidString(text)
+}
+
 func (c *checker) codes(o Order) {
 	if _, ok := o.Currency.Decimals(); !ok {
 		c.required("currency", string(o.Currency), "%.16q is no ISO 4217 code (three upper-case letters)")

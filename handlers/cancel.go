@@ -56,6 +56,7 @@ func (h *Handler) answerPress(w http.ResponseWriter, r *http.Request, id string,
 	case err != nil:
 		h.failBuyer(w, r, err, false)
 	default:
+		h.admit(w, r, b)
 		h.writeJSON(w, r, status, typeJSON, h.view(r, b))
 	}
 }

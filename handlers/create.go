@@ -78,6 +78,7 @@ func (h *Handler) answerOrder(w http.ResponseWriter, r *http.Request, created pa
 	if !ok {
 		status = http.StatusOK
 	}
+	h.admit(w, r, created.Bill)
 	w.Header().Set("Location", h.billURL(r, created.Bill.ID))
 	h.writeJSON(w, r, status, typeJSON, h.view(r, created.Bill))
 }

@@ -42,7 +42,8 @@ type engine struct {
 	createErr error
 	bills     map[string]bill.Bill
 	details   bill.Details
-	shown     payment.Showing // but for bill and details
+	detailsOf map[string]bill.Details // by bill, before details
+	shown     payment.Showing         // but for bill and details
 	ways      []payment.Way
 	waysErr   error
 	detailErr error
@@ -55,6 +56,7 @@ type engine struct {
 	retried   payment.Created
 	retryErr  error
 	order     payment.Order
+	orders    map[string]payment.Order // by code; nil: order
 	orderErr  error
 	settleErr error
 	waited    func(ctx context.Context, version uint64) (bill.Bill, error)
@@ -107,7 +109,10 @@ func (e *engine) Bill(_ context.Context, _ payment.Scope, id string) (bill.Bill,
 	return b, nil
 }
 
-func (e *engine) Details(context.Context, payment.Scope, string) (bill.Details, error) {
+func (e *engine) Details(_ context.Context, _ payment.Scope, id string) (bill.Details, error) {
+	if d, ok := e.detailsOf[id]; ok && e.detailErr == nil {
+		return d, nil
+	}
 	return e.details, e.detailErr
 }
 
@@ -164,7 +169,14 @@ func (e *engine) Retry(_ context.Context, _ payment.Scope, _ string, within time
 func (e *engine) Order(_ context.Context, _ payment.Scope, code string) (payment.Order, error) {
 	e.record("order")
 	e.gotCode = code
-	return e.order, e.orderErr
+	if e.orders == nil || e.orderErr != nil {
+		return e.order, e.orderErr
+	}
+	o, ok := e.orders[code]
+	if !ok {
+		return payment.Order{}, bill.ErrNotFound
+	}
+	return o, nil
 }
 
 func (e *engine) CancelOrder(_ context.Context, _ payment.Scope, code string) (bill.Bill, error) {

@@ -36,6 +36,7 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request, id string) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
+	h.admit(w, r, watching.Bill)
 	header := w.Header()
 	header.Set("Content-Type", typeEvents)
 	// What compresses or buffers on the way holds events back, and keeps an

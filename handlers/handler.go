@@ -83,6 +83,10 @@ type API struct {
 	MinInterval    time.Duration // between two questions about one bill; 0: DefaultMinInterval
 	Retry          time.Duration // for so long after the hand-over a buyer may start a new attempt; 0: never
 
+	// PaidCookie reports whether browsers that are shown a paid bill are to
+	// remember it in the cookie qlink_paid, since a Gate will ask for it; nil: no.
+	PaidCookie func() bool
+
 	// BodyTimeout is how long a client may take to send a request's body to an
 	// endpoint; 0: DefaultBodyTimeout. What goes through to the shop is not
 	// bound by it.
@@ -120,6 +124,7 @@ type Handler struct {
 	API
 
 	publicBase string // PublicURL without the slash at its end
+	passes     passes
 }
 
 // New checks an API and returns its handler. Errors name the field.
@@ -149,6 +154,9 @@ func New(api API) (*Handler, error) {
 		return nil, fmt.Errorf("handlers: AllowedOrigins: %w", err)
 	}
 	h.AllowedOrigins = origins
+	if h.passes, err = newPasses(h.Scope); err != nil {
+		return nil, fmt.Errorf("handlers: %w", err)
+	}
 	return h, nil
 }
 

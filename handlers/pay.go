@@ -20,6 +20,7 @@ func (h *Handler) payPage(w http.ResponseWriter, r *http.Request, id string) {
 		return
 	}
 	b := shown.Bill
+	h.admit(w, r, b)
 	document, err := h.Page.Payment(content.Payment{
 		Reader: reader(r), Bill: b, Details: shown.Details, Merchant: h.merchant(r), ReturnURL: h.returnURL(b, shown.Details),
 		Refresh: h.MinInterval, Now: h.Now(), Ways: h.ways(r, b),

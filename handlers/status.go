@@ -49,6 +49,7 @@ func (h *Handler) writeBill(w http.ResponseWriter, r *http.Request, b bill.Bill)
 		h.fail(w, r, err)
 		return
 	}
+	h.admit(w, r, b)
 	w.Header().Set("ETag", tag)
 	if hasTag(r.Header.Values("If-None-Match"), tag) {
 		w.WriteHeader(http.StatusNotModified)
