@@ -8,6 +8,7 @@ import (
 
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/caddy-qlink/caddy-qlink/qlink"
 )
@@ -76,7 +77,7 @@ func (w *watched) note(err error) error {
 // begin begins a call; end counts how it ended, and returns its error.
 func (w *watched) begin(ctx context.Context, op Operation, attributes ...attribute.KeyValue) (_ context.Context, end func(error) error) {
 	begun := w.engine.cfg.Now()
-	ctx, span := w.engine.clientSpan(ctx, "qlink "+string(op), append(attributes, attribute.String("qlink.account", w.account))...)
+	ctx, span := w.engine.span(ctx, trace.SpanKindClient, "qlink "+string(op), append(attributes, attribute.String("qlink.account", w.account))...)
 	return ctx, func(err error) error {
 		outcome := callOutcome(err)
 		endSpan(span, string(outcome), err != nil)

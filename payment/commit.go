@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 )
@@ -12,7 +13,7 @@ import (
 // commit writes a change: the one way of the engine to do so. Nothing is
 // counted or emitted before it is durable.
 func (e *Engine) commit(ctx context.Context, store bill.Store, change bill.Change) error {
-	ctx, span := e.internalSpan(ctx, "qlink commit", attribute.Int("qlink.bills", len(change.Bills)),
+	ctx, span := e.span(ctx, trace.SpanKindInternal, "qlink commit", attribute.Int("qlink.bills", len(change.Bills)),
 		attribute.Int("qlink.notifications", len(change.Notifications)))
 	err := store.Commit(ctx, change)
 	switch {

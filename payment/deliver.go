@@ -14,6 +14,7 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
@@ -217,7 +218,7 @@ func wordsOf(err error) string {
 
 // tracedPost is post with a span.
 func (d *deliverer) tracedPost(ctx context.Context, n bill.Notification) (reply, error) {
-	ctx, span := d.engine.clientSpan(ctx, "qlink notification", attribute.String("qlink.bill", n.Bill),
+	ctx, span := d.engine.span(ctx, trace.SpanKindClient, "qlink notification", attribute.String("qlink.bill", n.Bill),
 		attribute.String("qlink.notification", n.ID), attribute.String("qlink.type", string(n.Type)))
 	r, err := d.post(ctx, n)
 	if err != nil {

@@ -30,14 +30,10 @@ func (t *tracing) tracer(ctx context.Context) trace.Tracer {
 	return provider.Tracer(scopeName)
 }
 
-// internalSpan begins a span of what is done here, clientSpan one of a call to
-// somebody else. Whoever begins one has to end it by endSpan.
-func (e *Engine) internalSpan(ctx context.Context, name string, attributes ...attribute.KeyValue) (context.Context, trace.Span) {
-	return e.tracing.tracer(ctx).Start(ctx, name, trace.WithAttributes(attributes...))
-}
-
-func (e *Engine) clientSpan(ctx context.Context, name string, attributes ...attribute.KeyValue) (context.Context, trace.Span) {
-	return e.tracing.tracer(ctx).Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attributes...))
+// span begins a span: of the kind client, where it is of a call to somebody
+// else. Whoever begins one has to end it by endSpan.
+func (e *Engine) span(ctx context.Context, kind trace.SpanKind, name string, attributes ...attribute.KeyValue) (context.Context, trace.Span) {
+	return e.tracing.tracer(ctx).Start(ctx, name, trace.WithSpanKind(kind), trace.WithAttributes(attributes...)) //nolint:spancheck // see above
 }
 
 // endSpan ends a span with how the operation ended, in a word of a fixed set:
