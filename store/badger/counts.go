@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
@@ -170,7 +171,7 @@ func oldestIn(txn *badgerdb.Txn, s bill.NotificationState) (time.Time, error) {
 	options.Reverse = true
 	it := txn.NewIterator(options)
 	defer it.Close()
-	it.Seek(append(prefix[:len(prefix):len(prefix)], 0xff))
+	it.Seek(append(slices.Clip(prefix), 0xff))
 	if !it.Valid() {
 		return time.Time{}, nil
 	}

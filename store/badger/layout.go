@@ -49,7 +49,7 @@ func (s *store) layOut(ctx context.Context, held stateRecord) (stateRecord, erro
 // committer, and as whole: each carries the store's record.
 type builder struct {
 	store   *store
-	ctx     context.Context //nolint:containedctx // of the opening, which is all that a builder does
+	ctx     context.Context // of the opening
 	limit   size
 	held    stateRecord // as of the last transaction
 	counted counts

@@ -16,13 +16,13 @@ import (
 // What one call goes over at the most, in keys: a filter that matches nothing
 // gives an empty page and the way on, instead of a long wait.
 const (
-	maxKeys    = 30_000
-	recordKeys = 20 // that could be gone over in the time that it takes to read a record
+	maxKeys    = 61_000
+	recordKeys = 60 // that could be gone over in the time that it takes to read a record
 )
 
 // maxOrders is how many bills the beginning of an order code may match that
 // are sorted for each page; where there are more, the other indexes are walked.
-const maxOrders = 10_000
+const maxOrders = 4000
 
 // paging is one call for a page.
 type paging struct {
@@ -76,20 +76,24 @@ func (s *store) List(ctx context.Context, q bill.Query) (page []bill.Bill, next 
 	}
 	l := &paging{name: listingBills, limit: q.Limit, oldest: q.From, left: maxKeys}
 	err = s.view(ctx, func(txn *badgerdb.Txn) error {
-		along, isUntold, err := l.way(txn, q, after)
-		if err != nil {
-			return err
-		}
-		defer along.close()
-		page, next, err = fill(ctx, l, along, func(p place) (bill.Bill, bool, error) {
-			return selected(txn, l, q, p, isUntold)
-		})
+		page, next, err = list(ctx, txn, l, q, after)
 		return err
 	})
 	if err != nil {
 		return nil, "", err
 	}
 	return page, next, nil
+}
+
+func list(ctx context.Context, txn *badgerdb.Txn, l *paging, q bill.Query, after place) ([]bill.Bill, string, error) {
+	along, isUntold, err := l.way(txn, q, after)
+	if err != nil {
+		return nil, "", err
+	}
+	defer along.close()
+	return fill(ctx, l, along, func(p place) (bill.Bill, bool, error) {
+		return selected(txn, l, q, p, isUntold)
+	})
 }
 
 // selected reads the bill at a place and reports whether q selects it.
@@ -157,8 +161,9 @@ func indexesOf(q bill.Query) []index {
 func (l *paging) orders(txn *badgerdb.Txn, beginning string, youngest time.Time, after place) (found places, all bool, err error) {
 	it := iterate(txn, orderPrefix(beginning))
 	defer it.Close()
-	count := 0
-	for it.Rewind(); it.Valid(); it.Next() {
+	it.Rewind()
+	for count := 0; it.Valid(); it.Next() {
+		l.left--
 		if count++; count > maxOrders {
 			return nil, false, nil
 		}
@@ -174,7 +179,6 @@ func (l *paging) orders(txn *badgerdb.Txn, beginning string, youngest time.Time,
 			found = append(found, slices.Clone(p))
 		}
 	}
-	l.left -= count
 	slices.SortFunc(found, func(a, b place) int { return bytes.Compare(a, b) })
 	return found, true, nil
 }
