@@ -15,6 +15,10 @@ import (
 func init() {
 	httpcaddyfile.RegisterGlobalOption("qlink", parseApp)
 	httpcaddyfile.RegisterDirective("qlink", parseHandler)
+	httpcaddyfile.RegisterDirective("qlink_console", parseConsole)
+	// The later one comes first: qlink, qlink_console, both behind basic_auth and
+	// forward_auth.
+	httpcaddyfile.RegisterDirectiveOrder("qlink_console", httpcaddyfile.After, "intercept")
 	httpcaddyfile.RegisterDirectiveOrder("qlink", httpcaddyfile.After, "intercept")
 }
 

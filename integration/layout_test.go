@@ -19,6 +19,7 @@ func TestProductionBuildsLeaveTheSimulatorOutAndNoImportPointsBack(t *testing.T)
 	}{
 		{module, []string{module + "/sandbox", module + "/examples", module + "/store/postgres", module + "/store/memory"}},
 		{module + "/handlers", []string{"github.com/caddyserver/", module + "/store", module + "/sandbox"}},
+		{module + "/console", []string{"github.com/caddyserver/", module + "/handlers", module + "/store", module + "/sandbox"}},
 		{module + "/payment", []string{"github.com/caddyserver/", module + "/handlers", module + "/store", module + "/page"}},
 		{module + "/bill", []string{"github.com/caddyserver/", module + "/qlink", module + "/payment", module + "/store"}},
 		{module + "/qlink", []string{"github.com/caddyserver/", module + "/bill", module + "/payment"}},

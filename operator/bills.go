@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -20,12 +21,12 @@ type billsView struct {
 
 // serveBills answers GET /qlink/bills: a page of bills, newest first.
 func serveBills(d Desk, w http.ResponseWriter, r *http.Request) error {
-	values, err := parameters(r, append([]string{"limit", "cursor"}, filters...)...)
+	values, err := Parameters(r, append([]string{"limit", "cursor"}, filters...)...)
 	if err != nil {
 		return err
 	}
 	now := d.Now()
-	q, err := billQuery(values, now)
+	q, err := BillQuery(values, now)
 	if err != nil {
 		return err
 	}
@@ -33,22 +34,29 @@ func serveBills(d Desk, w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	q.Cursor = values.Get("cursor")
-	for begun := time.Now(); ; {
-		page, next, err := d.Payments.List(r.Context(), q)
-		if err != nil {
-			return err
+	page, next, err := Page(r.Context(), d.Payments, q)
+	if err != nil {
+		return err
+	}
+	return send(w, http.StatusOK, billsView{viewsOf(page, now), next})
+}
+
+// Page returns the next page of bills that is not empty, and the cursor of the
+// one after it, "" after the last. Where it finds none for a while it gives up:
+// the page is empty then, and the cursor leads on.
+func Page(ctx context.Context, payments Payments, q bill.Query) (page []bill.Bill, next string, err error) {
+	for begun := time.Now(); ; q.Cursor = next {
+		page, next, err = payments.List(ctx, q)
+		if err != nil || len(page) > 0 || next == "" || time.Since(begun) > patience {
+			return page, next, err
 		}
-		if len(page) > 0 || next == "" || time.Since(begun) > patience {
-			return send(w, http.StatusOK, billsView{viewsOf(page, now), next})
-		}
-		q.Cursor = next
 	}
 }
 
 // serveBill answers GET /qlink/bills/{id}: all that is known of one bill, by
 // any of its names.
 func serveBill(d Desk, w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
+	if _, err := Parameters(r); err != nil {
 		return err
 	}
 	_, text, err := timelineText(d, w, r)

@@ -24,7 +24,7 @@ type exporter interface {
 // newest first, with their metadata, as a stream. One that breaks off was not
 // finished.
 func serveExport(d Desk, w http.ResponseWriter, r *http.Request) error {
-	values, err := parameters(r, append([]string{"format"}, filters...)...)
+	values, err := Parameters(r, append([]string{"format"}, filters...)...)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func serveExport(d Desk, w http.ResponseWriter, r *http.Request) error {
 	default:
 		return refuse(http.StatusBadRequest, "format %.40q is neither ndjson nor csv", format)
 	}
-	q, err := billQuery(values, d.Now())
+	q, err := BillQuery(values, d.Now())
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ type notificationsView struct {
 
 // serveNotifications answers GET /qlink/notifications: a page, newest first.
 func serveNotifications(d Desk, w http.ResponseWriter, r *http.Request) error {
-	values, err := parameters(r, "state", "since", "limit", "cursor")
+	values, err := Parameters(r, "state", "since", "limit", "cursor")
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ type orphansView struct {
 // nobody here knows, those that an operator has seen to left out unless they
 // are asked for.
 func serveOrphans(d Desk, w http.ResponseWriter, r *http.Request) error {
-	values, err := parameters(r, "resolved", "limit", "cursor")
+	values, err := Parameters(r, "resolved", "limit", "cursor")
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ type accountHealth struct {
 
 // serveStats answers GET /qlink/stats: the figures of now.
 func serveStats(d Desk, w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
+	if _, err := Parameters(r); err != nil {
 		return err
 	}
 	s, err := d.Payments.Stats(r.Context())

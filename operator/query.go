@@ -18,12 +18,15 @@ const (
 	maxLimit     = 1000
 )
 
-// filters are the parameters that select bills.
+// filters are the parameters that select bills, as BillQuery reads them.
 var filters = []string{"status", "account", "shop", "order", "from", "to", "amount", "late", "refund", "stuck", "untold"}
 
-// parameters reads a request's query: each parameter once, and none but the
+// Filters returns the names of the parameters that BillQuery reads.
+func Filters() []string { return slices.Clone(filters) }
+
+// Parameters reads a request's query: each parameter once, and none but the
 // known ones, so that a misspelt filter does not select everything.
-func parameters(r *http.Request, known ...string) (url.Values, error) {
+func Parameters(r *http.Request, known ...string) (url.Values, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "the query could not be read: %w", err)
@@ -39,8 +42,9 @@ func parameters(r *http.Request, known ...string) (url.Values, error) {
 	return values, nil
 }
 
-// billQuery reads the filters of bills.
-func billQuery(values url.Values, now time.Time) (q bill.Query, err error) {
+// BillQuery reads the filters of bills; what is "" selects all. Its error is one
+// for StatusOf, in words for who wrote the query.
+func BillQuery(values url.Values, now time.Time) (q bill.Query, err error) {
 	q = bill.Query{
 		Account: values.Get("account"), Shop: values.Get("shop"), Order: values.Get("order"),
 		Amount: bill.Amount(values.Get("amount")), Limit: maxLimit,

@@ -67,11 +67,11 @@ func untilEnded(ctx context.Context, d Desk) (context.Context, context.CancelFun
 // those that the filters select, until the client goes or the configuration
 // ends.
 func serveWatch(d Desk, w http.ResponseWriter, r *http.Request) error {
-	values, err := parameters(r, filters...)
+	values, err := Parameters(r, filters...)
 	if err != nil {
 		return err
 	}
-	q, err := billQuery(values, d.Now())
+	q, err := BillQuery(values, d.Now())
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ const mostRemembered = 100_000
 // serveBulkRedeliver answers POST /qlink/redeliver: the shops are told again of
 // what was given up (failed) or of everything (all), since a time.
 func serveBulkRedeliver(d Desk, w http.ResponseWriter, r *http.Request) error {
-	values, err := parameters(r, "failed", "all", "since", "dry_run")
+	values, err := Parameters(r, "failed", "all", "since", "dry_run")
 	if err != nil {
 		return err
 	}

@@ -131,6 +131,13 @@ func inDark(theme, rules string) string {
 	return "@media screen and (prefers-color-scheme:dark){" + rules + "}"
 }
 
+// Colours returns the rules that name the house's colours (--ink, --accent …) in
+// both themes, for pages of other packages.
+func Colours() string {
+	light, _, _ := strings.Cut(style, "\n") // the style sheet begins with them
+	return light + darkStyle(ThemeAuto)
+}
+
 // darkStyle is what is added to the style sheet for the dark theme.
 func darkStyle(theme string) string { return inDark(theme, darkColours) }
 

@@ -1,0 +1,58 @@
+package console
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"net/url"
+	"strings"
+)
+
+// A form carries a token that only a page of ours, drawn for the same user, can
+// hold: browsers send passwords along with whatever form another site makes up.
+
+// mac is the same for all forms of a user.
+func (v *visit) mac() []byte {
+	h := hmac.New(sha256.New, v.Key)
+	h.Write([]byte("console form\x00" + v.user))
+	return h.Sum(nil)
+}
+
+// token returns one, which looks different each time: a compressed page that
+// repeats what it was asked must not tell the token by its length.
+func (v *visit) token() string {
+	mask := make([]byte, sha256.Size)
+	_, _ = rand.Read(mask) // it never fails
+	mixed := make([]byte, sha256.Size)
+	subtle.XORBytes(mixed, mask, v.mac())
+	return base64.RawURLEncoding.EncodeToString(append(mask, mixed...))
+}
+
+func (v *visit) validToken(token string) bool {
+	data, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(data) != 2*sha256.Size {
+		return false
+	}
+	mask, mixed := data[:sha256.Size], data[sha256.Size:]
+	subtle.XORBytes(mixed, mask, mixed)
+	return hmac.Equal(mixed, v.mac())
+}
+
+// fromHere reports whether a browser says that a form was on a page of this
+// very origin. One that says nothing at all is none that an operator uses.
+func (v *visit) fromHere() bool {
+	sites, origins := v.r.Header.Values("Sec-Fetch-Site"), v.r.Header.Values("Origin")
+	switch {
+	case len(sites) > 1 || len(origins) > 1:
+		return false
+	case len(sites) == 1:
+		return sites[0] == "same-origin"
+	case len(origins) == 0:
+		return false
+	}
+	// Over plain http, and in browsers of some years ago, there is only this one.
+	origin, err := url.Parse(origins[0])
+	return err == nil && origin.Host != "" && strings.EqualFold(origin.Host, v.Host(v.r))
+}

@@ -1,0 +1,90 @@
+package console_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/console"
+)
+
+func TestAFormFromElsewhereIsRefused(t *testing.T) {
+	o := open(t)
+	b := o.sell("A-1", "1")
+	path, values := o.form("/bills/"+b.ID, "/cancel")
+	host := strings.TrimPrefix(o.url, "http://")
+	for name, headers := range map[string]http.Header{
+		"another site":         {"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}},
+		"another port":         {"Sec-Fetch-Site": {"same-site"}, "Origin": {o.url}},
+		"an address bar":       {"Sec-Fetch-Site": {"none"}},
+		"two words for it":     {"Sec-Fetch-Site": {"same-origin", "cross-site"}},
+		"an origin alone":      {"Origin": {"https://evil.example"}},
+		"a hidden origin":      {"Origin": {"null"}},
+		"no origin":            {"Origin": {""}},
+		"two origins":          {"Origin": {o.url, "https://evil.example"}},
+		"an origin that ends":  {"Origin": {"http://evil.example/" + host}},
+		"an origin that began": {"Origin": {o.url + ".evil.example"}},
+		"who says nothing":     {},
+	} {
+		req := o.request(http.MethodPost, path, values)
+		req.Header.Del("Sec-Fetch-Site")
+		for key, value := range headers {
+			req.Header[key] = value
+		}
+		o.send(req).want(403, "did not come from this console")
+		if now := o.read(b); now.Status != bill.Wait {
+			t.Fatalf("%s cancelled it: %s", name, now.Status)
+		}
+	}
+	req := o.request(http.MethodPost, path, values)
+	req.Header.Del("Sec-Fetch-Site")
+	req.Header.Set("Origin", o.url)
+	o.send(req).want(303)
+	if now := o.read(b); now.Status != bill.Canceled {
+		t.Errorf("from here it is %s", now.Status)
+	}
+}
+
+func TestAFormWithoutItsUsersTokenIsRefused(t *testing.T) {
+	o := open(t)
+	b := o.sell("A-1", "1")
+	path, values := o.form("/bills/"+b.ID, "/cancel")
+	_, again := o.form("/bills/"+b.ID, "/cancel")
+	token := values.Get("token")
+	if token == again.Get("token") {
+		t.Error("a token looks the same twice")
+	}
+	o.user = "budi"
+	_, budis := o.form("/bills/"+b.ID, "/cancel")
+	o.user = "siti"
+	stranger := open(t, func(c *console.Config) { c.Key = []byte("the key of another process, later") })
+	_, strangers := stranger.form("/bills/"+stranger.sell("A-1", "1").ID, "/cancel")
+	for name, wrong := range map[string]string{
+		"none": "", "half of one": token[:len(token)/2], "a changed one": "A" + token[1:] + "A", "no base64": "§", "nought": strings.Repeat("A", len(token)),
+		"another user's": budis.Get("token"), "another process's": strangers.Get("token"),
+	} {
+		values.Set("token", wrong)
+		o.send(o.request(http.MethodPost, path, values)).want(403, "out of date")
+		if now := o.read(b); now.Status != bill.Wait {
+			t.Fatalf("%s cancelled it: %s", name, now.Status)
+		}
+	}
+	values.Del("token")
+	o.send(o.request(http.MethodPost, path+"?token="+url.QueryEscape(token), values)).want(403)
+	values.Set("token", token)
+	o.send(o.request(http.MethodPost, path, values)).want(303)
+}
+
+func TestAFormThatIsTooLargeOrNoneIsRefused(t *testing.T) {
+	o := open(t)
+	b := o.sell("A-1", "1")
+	path, values := o.form("/bills/"+b.ID, "/resolve")
+	values.Set("note", strings.Repeat("x", 1<<17))
+	o.send(o.request(http.MethodPost, path, values)).want(400, "could not be read")
+	values.Set("note", "x")
+	req := o.request(http.MethodPost, path, values)
+	req.Header.Set("Content-Type", "text/plain")
+	o.send(req).want(403)
+}
