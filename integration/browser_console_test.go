@@ -101,7 +101,7 @@ func TestAnOperatorFindsABillAndCancelsIt(t *testing.T) {
 
 func TestTheConsoleShowsAPaymentThatTheGatewayFoundWhenAsked(t *testing.T) {
 	w := newWorld(t, consoleSite)
-		b := w.checkout(order("O-ASKED-SILENT", "15000"), 201)
+	b := w.checkout(order("O-ASKED-SILENT", "15000"), 201)
 	siti := newOperator(t, habits{device: desk}, "siti")
 	siti.open(w.console("/bills/" + b.ID))
 	siti.press(asksGateway)

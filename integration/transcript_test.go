@@ -119,13 +119,15 @@ func (c *caddy) shell(line string) string {
 
 // What differs from run to run.
 var (
-	anyID   = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
-	anyTime = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?Z?`)
-	anyPort = regexp.MustCompile(`127\.0\.0\.1:\d+`)
-	anyHash = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
-	anySpan = regexp.MustCompile(`\b\d+(\.\d+)?(ms|µs|s|m|h)\b`)
-	anySize = regexp.MustCompile(`\b\d+(\.\d+)? ?([KMGT]i?)?B\b`)
-	aligned = regexp.MustCompile(`[ \t]{2,}|[-─━=]{2,}`)
+	anyID      = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	anyTime    = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?Z?`)
+	anyPort    = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+	anyHash    = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
+	anyBill    = regexp.MustCompile(`\bSB[A-Z2-7]{18}\b`) // the gateway's names
+	anyRequest = regexp.MustCompile(`\bpr-[A-Z2-7]{26}\b`)
+	anySpan    = regexp.MustCompile(`\b\d+(\.\d+)?(ms|µs|s|m|h)\b`)
+	anySize    = regexp.MustCompile(`\b\d+(\.\d+)? ?([KMGT]i?)?B\b`)
+	aligned    = regexp.MustCompile(`[ \t]{2,}|[-─━=]{2,}`)
 )
 
 // samples stand on a page for what differs from run to run: the first bill of a
@@ -150,6 +152,8 @@ func (s *samples) shown(text string) string {
 		}
 		return s.by[id]
 	})
+	text = anyBill.ReplaceAllString(text, "SBK7M2Q4ZWX3N5R6TLA2")
+	text = anyRequest.ReplaceAllString(text, "pr-V2YBD7FGHK7M2Q4ZWX3N5R6TLA")
 	text = strings.ReplaceAll(text, s.home, "/srv/shop")
 	text = anyPort.ReplaceAllString(text, "127.0.0.1:2019")
 	return anyTime.ReplaceAllStringFunc(text, func(at string) string {
