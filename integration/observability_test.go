@@ -382,7 +382,7 @@ func TestAScrapeIsAsPrometheusWantsItAndTheSameAfterAReloadThatFails(t *testing.
 	good := w.values
 	for what, spoil := range map[string]string{
 		"a port that is taken": "http://" + taken + " {\n\tbind 127.0.0.1\n\trespond no\n}",
-		"no certificate":       "https://" + freeAddress(t) + " {\n\tbind 127.0.0.1\n\ttls {{home}}/no.crt {{home}}/no.key\n}",
+		"no certificate":       "https://" + freeAddress(t) + " {\n\tbind 127.0.0.1\n\ttls " + w.home + "/no.crt " + w.home + "/no.key\n}",
 		"a bad option":         "http://" + freeAddress(t) + " {\n\tqlink {\n\t\taccount nobody\n\t}\n}",
 	} {
 		for range 5 { // apps are provisioned, and start, in any order
