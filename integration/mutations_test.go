@@ -562,4 +562,41 @@ var mutations = []mutation{
 		". TestAStoreThatCannotBeAskedOpensNothingWhicheverWayTheQuestionIsPut",
 		[]edit{{"return false, caddyhttp.Error(http.StatusServiceUnavailable, fmt.Errorf(\"qlink_bill: whether the order is paid is not known: %w\", err))", "return false, nil"}},
 	},
+
+	// What is measured is what was stored, and nobody waits for who looks on.
+	{
+		"metrics", "what was not stored is counted", "payment/commit.go",
+		"./payment TestWhatIsNotStoredIsNotCounted",
+		[]edit{{"\tif err != nil {\n\t\treturn err\n\t}\n\tfor _, c", "\tfor _, c"}},
+	},
+	{
+		"metrics", "the first of its kind is no increase", "metrics.go",
+		". TestASeriesExistsBeforeItsFirstEvent",
+		[]edit{{"range payment.Alarms() {", "range payment.Alarms()[:0] {"}},
+	},
+	{
+		"metrics", "a stranger's app key is a label", "handlers/webhook.go",
+		"./handlers TestAnAppKeyThatNobodyHasIsNoLabel",
+		[]edit{{"h.refuseForgery(w, r, \"\")", "h.refuseForgery(w, r, r.Header.Get(\"appKey\"))"}},
+	},
+	{
+		"metrics", "a scrape opens the store", "gauges.go",
+		". TestAScrapeOpensNoStore",
+		[]edit{{"if !store.Has(v.key) {", "if v.key == \"\" && !store.Has(v.key) {"}},
+	},
+	{
+		"events", "who listens holds up a payment", "payment/emit.go",
+		"./payment TestAListenerThatHangsDelaysNoPaymentAndBeyondABoundEventsAreDropped",
+		[]edit{{"\t\tgo m.run()\n", "\t\tm.mu.Unlock()\n\t\tm.run()\n\t\tm.mu.Lock()\n"}},
+	},
+	{
+		"events", "they go out while Caddy still starts", "emit.go",
+		". TestNothingIsHandedOnBeforeAllOfCaddyIsUp",
+		[]edit{{"v.key == key && v.listeners.up()", "v.key == key && v.listeners != nil"}},
+	},
+	{
+		"traces", "they hold the gateway's words", "payment/breaker.go",
+		"./payment TestAFailureIsMarkedInItsSpanWithoutTheGatewaysWords",
+		[]edit{{"outcome := callOutcome(err)\n", "outcome := callOutcome(err)\n\t\tif err != nil {\n\t\t\toutcome = CallOutcome(err.Error())\n\t\t}\n"}},
+	},
 }
