@@ -45,6 +45,14 @@ func ParseAmount(text string, currency Currency) (Amount, error) {
 // Equal compares a and b as numbers: 10 equals 10.00.
 func (a Amount) Equal(b Amount) bool { return a.canonical() == b.canonical() }
 
+// Readable reports whether a is written as amounts are, so that it can be
+// compared and added up. Whether it fits a currency is ParseAmount's to say.
+func (a Amount) Readable() bool {
+	whole, fraction, hasPoint := strings.Cut(string(a), ".")
+	return whole != "" && digits(whole) && digits(fraction) &&
+		(whole == "0" || whole[0] != '0') && hasPoint == (fraction != "")
+}
+
 func (a Amount) canonical() string {
 	text := string(a)
 	if strings.Contains(text, ".") {

@@ -209,7 +209,7 @@ func (b Bill) stub() Bill {
 		Status: b.Status, Amount: b.Amount, Currency: b.Currency, Country: b.Country, BillCode: b.BillCode,
 		CreatedAt: b.CreatedAt, UpdatedAt: b.UpdatedAt, SignedAt: b.SignedAt, PayTime: b.PayTime,
 		LatePayment: b.LatePayment, RefundDue: b.RefundDue, SettledBy: b.SettledBy,
-		Version: b.Version, Revision: b.Revision, ForgottenAt: b.ForgottenAt, Told: b.Told,
+		Version: b.Version, Revision: b.Revision, ResolvedAt: b.ResolvedAt, ForgottenAt: b.ForgottenAt, Told: b.Told,
 	}
 }
 

@@ -75,7 +75,7 @@ func (b Bill) Next(e Event, rules Rules) (Step, error) {
 			step.Bill.UpdatedAt = e.At
 		}
 	}
-	if step.Changed || step.Conflict {
+	if (step.Changed || step.Conflict) && e.Kind != EventForgotten {
 		step.Bill.ResolvedAt = time.Time{} // what was seen to is not what is there now
 	}
 	step.Record = step.Changed || b.Unconfirmed() != next.Unconfirmed() || e.Actor != "" || step.Bill.roomFor(e, step.Conflict)

@@ -540,6 +540,15 @@ func TestAForgottenBillKeepsItsOrderAndItsEndAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestWhatAnOperatorHasSeenToStaysSeenToWhenItIsForgotten(t *testing.T) {
+	b := inStatus(bill.Success)
+	b.RefundDue, b.ResolvedAt = true, start.Add(time.Hour)
+	step, err := b.Next(bill.Event{Kind: bill.EventForgotten, At: start.AddDate(1, 0, 0), Source: bill.ByModule}, rules)
+	if err != nil || !step.Bill.RefundDue || !step.Bill.ResolvedAt.Equal(b.ResolvedAt) {
+		t.Errorf("refund due %v, resolved at %v, %v", step.Bill.RefundDue, step.Bill.ResolvedAt, err)
+	}
+}
+
 func TestABillThatMayBePaidIsNotForgotten(t *testing.T) {
 	b := inStatus(bill.Expired)
 	b.Reported.At = start

@@ -95,7 +95,10 @@ func (w *watched) Apply(ctx context.Context, r qlink.ApplyRequest) (qlink.ApplyA
 func (w *watched) GetPayStatus(ctx context.Context, tradeUUIDs, billCodes []string) (qlink.StatusAnswer, error) {
 	ctx, end := w.begin(ctx, OpGetPayStatus, attribute.StringSlice("qlink.bills", tradeUUIDs))
 	answer, err := w.Gateway.GetPayStatus(ctx, tradeUUIDs, billCodes)
-	return answer, w.note(end(err))
+	if err = end(err); err != nil && ctx.Err() != nil && w.breaker.IsClosed() {
+		return answer, err // whoever asked has gone: that tells nothing of the gateway
+	}
+	return answer, w.note(err)
 }
 
 func (w *watched) Cancel(ctx context.Context, tradeUUID, billCode string) (qlink.CancelAnswer, error) {

@@ -158,6 +158,9 @@ type PayStatus struct {
 	PayTime          time.Time // UTC; zero if missing or unreadable
 	Currency         string
 	ErrorCode        string
+
+	// Amount is not in the document: it is empty unless the gateway repeats it all the same.
+	Amount string
 }
 
 // StatusAnswer is what the gateway told about the payments that were asked after.

@@ -166,6 +166,17 @@ func TestAStatusAnswerIsEmptyOnlyWhereThatIsCertain(t *testing.T) {
 	}
 }
 
+func TestAnAmountThatTheGatewayRepeatsIsReadAndNoneStandsInTheWay(t *testing.T) {
+	for field, want := range map[string]string{
+		``: "", `,"amount":"15000.00"`: "15000.00", `,"amount":15000.50`: "15000.50", `,"amount":null`: "", `,"amount":{"value":1}`: "",
+	} {
+		a, err := clientOf(t, 200, `{"tradeUuid":"u","status":"SUCCESS"`+field+`}`).GetPayStatus(t.Context(), []string{"u"}, nil)
+		if err != nil || len(a.Rows) != 1 || a.Rows[0].Amount != want || a.Rows[0].Status.Code != StatusSuccess {
+			t.Errorf("%s: %+v, %v", field, a, err)
+		}
+	}
+}
+
 func TestAnAccountWithoutMethodsIsNoError(t *testing.T) {
 	if methods, err := clientOf(t, 200, `[]`).QueryPayAccount(t.Context()); err != nil || len(methods) != 0 {
 		t.Errorf("%v, %v", methods, err)

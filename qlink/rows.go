@@ -94,6 +94,7 @@ type payStatusFields struct {
 	PayTime          note `json:"payTime"`
 	Currency         text `json:"currency"`
 	ErrorCode        note `json:"errorCode"`
+	Amount           note `json:"amount"`
 }
 
 func (f *payStatusFields) status(loc *time.Location) PayStatus {
@@ -106,6 +107,7 @@ func (f *payStatusFields) status(loc *time.Location) PayStatus {
 		PayTime:          parseTime(string(f.PayTime), loc),
 		Currency:         string(f.Currency),
 		ErrorCode:        string(f.ErrorCode),
+		Amount:           string(f.Amount),
 	}
 }
 
