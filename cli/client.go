@@ -172,8 +172,7 @@ func (c *client) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var outer *url.Error
-	if errors.As(err, &outer) {
+	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err // without the address a second time
 	}
 	return fmt.Errorf("no Caddy answers at %s: %w (is it running? --address names another)", c.endpoint.Name, err)

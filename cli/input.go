@@ -110,7 +110,7 @@ func (g *given) askSecret(s *session) ([]string, error) {
 		return nil, errors.New("standard input is no terminal")
 	}
 	g.stdin = "the secret"
-	fmt.Fprint(s.out.err, "Secret: ") //nolint:errcheck // nobody is there to be told
+	fmt.Fprint(s.out.err, "Secret: ")
 	secret, err := term.ReadPassword(int(f.Fd()))
 	s.out.note("")
 	if err != nil {

@@ -46,6 +46,7 @@ same order has replaced (superseded), and what was taken (delivered).
 				}
 			}
 			t := s.out.table("CREATED", "TYPE", "STATE", "TRIES", "NEXT TRY", "ORDER", "BILL", "URL", "LAST ERROR")
+			t.rightAligned(4)
 			return listing{"/qlink/notifications", query, "notifications", limit}.show(s, "No notifications.", t, func(object jsontext.Value) error {
 				n, err := decode[notificationJSON](object)
 				if err == nil {

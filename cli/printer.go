@@ -54,7 +54,7 @@ func (p *printer) line(format string, args ...any) error {
 
 // note tells the person at the terminal something that is no result.
 func (p *printer) note(format string, args ...any) {
-	fmt.Fprintln(p.err, harmless(fmt.Sprintf(format, args...))) //nolint:errcheck // nobody is there to be told
+	fmt.Fprintln(p.err, harmless(fmt.Sprintf(format, args...)))
 }
 
 // object prints JSON from the admin API as it came, but on one line.

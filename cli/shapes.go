@@ -22,11 +22,6 @@ type billJSON struct {
 	ResolvedAt   string `json:"resolvedAt"`
 }
 
-type billsPage struct {
-	Bills []jsontext.Value `json:"bills"`
-	Next  string           `json:"next"`
-}
-
 type billDetail struct {
 	Bill          billJSON           `json:"bill"`
 	Order         orderJSON          `json:"order"`

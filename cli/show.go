@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -55,7 +56,11 @@ func (s *session) detail(name, store string) (jsontext.Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		return stores.Show(s, store, name)
+		raw, err := stores.Show(s, store, name)
+		if errors.Is(err, ErrUnknown) {
+			err = &failure{exitNo, err}
+		}
+		return raw, err
 	}
 	c, err := s.admin()
 	if err != nil {
@@ -70,10 +75,7 @@ func (c *client) detail(ctx context.Context, name string) (jsontext.Value, error
 
 // detail prints a bill for a person.
 func (p *printer) detail(d billDetail) error {
-	if err := p.facts(d.Bill.facts()); err != nil {
-		return err
-	}
-	if err := p.order(d); err != nil {
+	if err := p.facts(append(d.Bill.facts(), d.facts()...)); err != nil {
 		return err
 	}
 	if err := p.history(d.History); err != nil {
@@ -109,7 +111,7 @@ func (b billJSON) facts() []fact {
 		{"Bill", b.ID, text.Bold},
 		{"Status", string(b.Status), colourOf(b.Status)},
 		{"Note", b.note(), doubt},
-		{"Amount", string(b.Amount) + " " + string(b.Currency), text.Bold},
+		{"Amount", strings.TrimSpace(string(b.Amount) + " " + string(b.Currency)), text.Bold},
 		{"Order", b.OrderCode, 0},
 		{"Attempt", strconv.Itoa(b.Attempt), 0},
 		{"Account", b.Account + " (" + mode + ")", 0},
@@ -130,7 +132,8 @@ func (b billJSON) facts() []fact {
 	}
 }
 
-func (p *printer) order(d billDetail) error {
+// facts are those of the order.
+func (d billDetail) facts() []fact {
 	facts := []fact{{"Bills of the order", strings.Join(d.Order.Bills, ", "), 0}}
 	switch {
 	case d.Order.PaidBill != "":
@@ -145,7 +148,7 @@ func (p *printer) order(d billDetail) error {
 			fact{"Metadata", compact(d.Details.Metadata), 0},
 			fact{"Return URL", d.Details.ReturnURL, 0})
 	}
-	return p.facts(facts)
+	return facts
 }
 
 // compact returns JSON on one line, and nothing for what is empty.
@@ -211,6 +214,7 @@ func (p *printer) told(notifications []notificationJSON) error {
 		return err
 	}
 	t := p.table("CREATED", "TYPE", "STATE", "TRIES", "URL", "LAST ERROR", "NOTIFICATION")
+	t.rightAligned(4)
 	for _, n := range notifications {
 		t.add(moment(n.CreatedAt), n.Type, n.stateCell(), n.Tries, n.URL, n.LastError, n.ID)
 		for _, a := range n.Attempts {

@@ -2,10 +2,10 @@ package cli
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
-
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
@@ -34,18 +34,18 @@ is rotated.`,
 			if id == "" {
 				id = "msg_" + uuid.NewString()
 			}
-			signature := ""
+			signatures := make([]string, 0, len(secrets))
 			for _, secret := range secrets {
 				key, err := webhookKey(secret)
 				if err != nil {
 					return misuse("the secret %w", err)
 				}
-				signature += " " + webhookSignature(key, id, strconv.FormatInt(when.Unix(), 10), body)
+				signatures = append(signatures, webhookSignature(key, id, strconv.FormatInt(when.Unix(), 10), body))
 			}
 			return s.out.headers(
 				header{standardwebhooks.HeaderWebhookID, id},
 				header{standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(when.Unix(), 10)},
-				header{standardwebhooks.HeaderWebhookSignature, signature[1:]})
+				header{standardwebhooks.HeaderWebhookSignature, strings.Join(signatures, " ")})
 		}),
 	})
 	g.flags(cmd)

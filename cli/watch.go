@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -15,8 +17,11 @@ const (
 	lastWait  = 15 * time.Second
 )
 
-// errEnough ends a watch that has shown what it was asked for.
-var errEnough = errors.New("enough")
+// Ends of a stream.
+var (
+	errEnough = errors.New("enough") // all was seen that was asked for
+	errLost   = errors.New("the connection was lost")
+)
 
 func watchCommand(host Host) *cobra.Command {
 	var limit int
@@ -42,59 +47,63 @@ changed meanwhile is not shown, and a line on standard error says so.`,
 	return cmd
 }
 
-// watch follows until it was interrupted. Only a first connection that cannot
-// be made is an error.
+// watch follows until it was interrupted, or has shown enough. A first
+// connection that cannot be made is an error, a later one is tried again.
 func (s *session) watch(limit int) error {
 	c, err := s.admin()
 	if err != nil {
 		return err
 	}
-	seen, wait := 0, firstWait
-	show := func(object jsontext.Value) error {
-		if err := s.change(object); err != nil {
-			return err
-		}
-		wait = firstWait
-		if seen++; seen == limit {
-			return errEnough
-		}
-		return nil
-	}
-	for first := true; ; first = false {
-		broken, err := s.follow(c, show)
-		switch {
-		case errors.Is(err, errEnough) || s.Err() != nil:
-			return nil
-		case broken:
-			s.out.note("The connection was lost; what changes meanwhile is not shown.")
-		case first:
-			return err
-		}
-		if !pause(s, wait) {
-			return nil
-		}
-		wait = min(2*wait, lastWait)
-	}
-}
-
-// follow shows changes until the stream ends, and reports whether there was
-// one.
-func (s *session) follow(c *client, show func(jsontext.Value) error) (connected bool, err error) {
 	body, err := c.open(s, get("/qlink/watch", nil))
 	if err != nil {
-		return false, err
+		return err
 	}
+	seen := 0
+	for body != nil {
+		err := follow(body, func(object jsontext.Value) error {
+			seen++
+			if err := s.change(object); err != nil || seen != limit {
+				return err
+			}
+			return errEnough
+		})
+		switch {
+		case errors.Is(err, errEnough) || s.Err() != nil:
+			body = nil
+		case errors.Is(err, errLost):
+			s.out.note("The connection was lost; what changes meanwhile is not shown.")
+			body = c.again(s)
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// follow passes on what comes until the stream ends, which is never the
+// stream's own wish.
+func follow(body io.ReadCloser, show func(jsontext.Value) error) error {
 	defer body.Close()
 	decoder := jsontext.NewDecoder(body)
 	for {
 		object, err := decoder.ReadValue()
 		if err != nil {
-			return true, err
+			return fmt.Errorf("%w: %w", errLost, err)
 		}
 		if err := show(object); err != nil {
-			return true, err
+			return err
 		}
 	}
+}
+
+// again connects until that succeeds; nil means that ctx ended before.
+func (c *client) again(ctx context.Context) io.ReadCloser {
+	for wait := firstWait; pause(ctx, wait); wait = min(2*wait, lastWait) {
+		if body, err := c.open(ctx, get("/qlink/watch", nil)); err == nil {
+			return body
+		}
+	}
+	return nil
 }
 
 // pause waits, unless ctx ends before.
