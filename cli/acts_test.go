@@ -144,7 +144,7 @@ func TestRedeliveryInBulkFollowsTheServer(t *testing.T) {
 	done := `{"done":true,"bills":2,"notifications":2,"failed":1}` + "\n"
 	a := newAdmin(t, map[string]http.HandlerFunc{"POST /qlink/redeliver": says(200, lines+done)})
 	a.run("redeliver", "--failed", "--since", "2026-11-01").want(t, 1,
-		"ORDER  BILL  NOTIFICATIONS  ERROR\nO1     b-1               2\nO2     b-2               0  overtaken\n2 notifications about 2 bills go out again; 1 failed.\n")
+		"ORDER  BILL  NOTIFICATIONS  OVERTAKEN  ERROR\nO1     b-1               2          0\nO2     b-2               0          0  overtaken\n2 notifications about 2 bills go out again; 1 failed.\n")
 	a.run("redeliver", "--all", "--since", "2026-11-01", "--dry-run", "--json").want(t, 1, lines+done)
 	a.wantAsked("POST /qlink/redeliver?failed=true&since=2026-11-01", "POST /qlink/redeliver?all=true&dry_run=true&since=2026-11-01")
 	none := newAdmin(t, map[string]http.HandlerFunc{"POST /qlink/redeliver": says(200, `{"done":true,"bills":0,"notifications":0,"failed":0}`)})

@@ -25,6 +25,7 @@ payment, a refund that is due, a cancel that was asked for and is not certain.`,
   caddy qlink bills --status WAIT --from 24h
   caddy qlink bills --stuck
   caddy qlink bills --order O2025 --amount 15000 --json
+  caddy qlink bills --refund --from 7d
   caddy qlink bills --untold --limit 0 --json | jq -r .id`,
 		Args: host.counted(0, 0, ""),
 		RunE: host.run(func(s *session, _ []string) error {
@@ -77,11 +78,14 @@ func colourOf(s bill.Status) text.Color {
 	return doubt
 }
 
+// words writes a word of the API for people.
+func words(code string) string { return strings.ReplaceAll(code, "_", " ") }
+
 // note gathers what wants attention.
 func (b billJSON) note() string {
 	var notes []string
 	if b.Stuck != "" {
-		notes = append(notes, "stuck: "+b.Stuck)
+		notes = append(notes, "stuck: "+words(b.Stuck))
 	}
 	if b.LatePayment {
 		notes = append(notes, "late payment")

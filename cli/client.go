@@ -178,6 +178,10 @@ func (c *client) unreachable(ctx context.Context, err error) error {
 	return fmt.Errorf("no Caddy answers at %s: %w (is it running? --address names another)", c.endpoint.Name, err)
 }
 
+// noApp ends the error of a Caddy that has the module and no configuration of
+// it.
+const noApp = "has no app qlink"
+
 // complaint turns an answer into an error with an exit code. Where no error of
 // the admin API comes with it, there is no qlink behind it at all.
 func (c *client) complaint(resp *http.Response) error {
@@ -186,9 +190,14 @@ func (c *client) complaint(resp *http.Response) error {
 	if err != nil || json.Unmarshal(body, answer) != nil || answer.Message == "" {
 		return fmt.Errorf("the Caddy at %s answers %s: has it this module?", c.endpoint.Name, resp.Status)
 	}
-	switch resp.StatusCode {
-	case http.StatusBadRequest:
+	aboutOne := strings.HasPrefix(resp.Request.URL.Path, "/qlink/bills/")
+	switch {
+	case resp.StatusCode == http.StatusBadRequest:
 		return &failure{exitUsage, answer}
+	case resp.StatusCode == http.StatusNotFound && (!aboutOne || strings.HasSuffix(answer.Message, noApp)):
+		return answer
+	}
+	switch resp.StatusCode {
 	case http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusUnprocessableEntity:
 		return &failure{exitNo, answer}
 	}

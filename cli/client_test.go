@@ -36,9 +36,16 @@ func TestACaddyWithoutTheModuleIsToldFromAnUnknownBill(t *testing.T) {
 
 func TestAnswersBecomeExitCodes(t *testing.T) {
 	for status, code := range map[int]int{400: 2, 404: 3, 409: 3, 412: 3, 422: 3, 403: 1, 429: 1, 500: 1, 503: 1, 302: 1} {
-		a := newAdmin(t, map[string]http.HandlerFunc{"GET /qlink/stats": says(status, `{"error":"because"}`)})
-		a.run("stats").complains(t, code, "because")
+		a := newAdmin(t, map[string]http.HandlerFunc{"POST /qlink/bills/{id}/cancel": says(status, `{"error":"because"}`), "GET /qlink/bills/{id}": says(200, detail)})
+		a.run("cancel", "b-2").complains(t, code, "because")
 	}
+}
+
+func TestACaddyThatRunsNoPaymentsIsNotABillThatIsNotThere(t *testing.T) {
+	none := says(404, `{"error":"the running configuration has no app qlink"}`)
+	a := newAdmin(t, map[string]http.HandlerFunc{"GET /qlink/stats": none, "GET /qlink/bills/{id}": none})
+	a.run("stats").complains(t, 1, "has no app qlink")
+	a.run("show", "x").complains(t, 1, "has no app qlink")
 }
 
 func TestANameThatMeansSeveralOrdersListsTheirBills(t *testing.T) {

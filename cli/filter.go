@@ -14,11 +14,18 @@ import (
 // filter says which bills are meant.
 type filter struct {
 	status, account, shop, order, amount, from, to string
-	late, stuck, untold                            bool
+	late, refund, stuck, untold                    bool
 }
 
-// flags adds those that are named so on every command that has them.
+// flags adds those of a listing.
 func (f *filter) flags(cmd *cobra.Command) {
+	f.lasting(cmd)
+	cmd.Flags().BoolVar(&f.stuck, "stuck", false, "Only those that should have come further by now")
+	cmd.Flags().BoolVar(&f.untold, "untold", false, "Only those of whose end the shop was not told")
+}
+
+// lasting adds those that a bill fits or not whenever one looks.
+func (f *filter) lasting(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.status, "status", "", "Only bills in this status: "+strings.Join(statuses(), ", "))
 	flags.StringVar(&f.account, "account", "", "Only this account's")
@@ -28,8 +35,7 @@ func (f *filter) flags(cmd *cobra.Command) {
 	flags.StringVar(&f.from, "from", "", "Only those created at this time or later: 2026-11-26 (UTC), RFC 3339, or how long ago (24h, 7d)")
 	flags.StringVar(&f.to, "to", "", "Only those created before this time")
 	flags.BoolVar(&f.late, "late", false, "Only those paid after they had ended unpaid")
-	flags.BoolVar(&f.stuck, "stuck", false, "Only those that should have come further by now")
-	flags.BoolVar(&f.untold, "untold", false, "Only those of whose end the shop was not told")
+	flags.BoolVar(&f.refund, "refund", false, "Only those whose payment is to be given back: another attempt of the order is paid, too")
 	completeStatus(cmd)
 }
 
@@ -75,7 +81,7 @@ func (f *filter) query(now time.Time) (url.Values, error) {
 			query.Set(name, value)
 		}
 	}
-	for name, on := range map[string]bool{"late": f.late, "stuck": f.stuck, "untold": f.untold} {
+	for name, on := range map[string]bool{"late": f.late, "refund": f.refund, "stuck": f.stuck, "untold": f.untold} {
 		if on {
 			query.Set(name, "true")
 		}

@@ -12,8 +12,11 @@ import (
 	"github.com/caddy-qlink/caddy-qlink/bill"
 )
 
-func notificationStates() []string {
-	return []string{string(bill.Pending), string(bill.Dead), string(bill.Superseded), string(bill.Delivered)}
+func notificationStates() (names []string) {
+	for _, s := range bill.NotificationStates() {
+		names = append(names, string(s))
+	}
+	return names
 }
 
 func notificationsCommand(host Host) *cobra.Command {

@@ -17,6 +17,7 @@ type redelivered struct {
 	Bill        string `json:"bill"`
 	OrderCode   string `json:"orderCode"`
 	Redelivered int    `json:"redelivered"`
+	Overtaken   int    `json:"overtaken"`
 	Error       string `json:"error"`
 
 	Done          bool  `json:"done"`
@@ -66,7 +67,7 @@ both since a time: after a shop lost its own records, say.`,
 	}))
 	cmd.Flags().BoolVar(&failed, "failed", false, "All that were not delivered")
 	cmd.Flags().BoolVar(&all, "all", false, "All, delivered or not")
-	cmd.Flags().StringVar(&since, "since", "", "… of bills that ended at this time or later: 2026-11-26 (UTC), RFC 3339, or how long ago (24h, 7d)")
+	cmd.Flags().StringVar(&since, "since", "", "… that are of this time or later: 2026-11-26 (UTC), RFC 3339, or how long ago (24h, 7d)")
 	dryRun(cmd, &dry)
 	return cmd
 }
@@ -155,8 +156,8 @@ func (s *session) redeliverAll(c *client, all bool, since string, dry bool) (err
 	if dry {
 		r.query.Set("dry_run", "true")
 	}
-	t := s.out.table("ORDER", "BILL", "NOTIFICATIONS", "ERROR")
-	t.rightAligned(3)
+	t := s.out.table("ORDER", "BILL", "NOTIFICATIONS", "OVERTAKEN", "ERROR")
+	t.rightAligned(3, 4)
 	b := s.bar("Telling shops", 0, progress.UnitsDefault)
 	defer func() { b.end(err) }()
 	var last redelivered
@@ -169,7 +170,7 @@ func (s *session) redeliverAll(c *client, all bool, since string, dry bool) (err
 			return s.out.object(object)
 		}
 		if !last.Done {
-			t.add(last.OrderCode, last.Bill, last.Redelivered, cell{last.Error, bad})
+			t.add(last.OrderCode, last.Bill, last.Redelivered, last.Overtaken, cell{last.Error, bad})
 		}
 		return nil
 	})

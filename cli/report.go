@@ -226,7 +226,7 @@ func (r reportJSON) sections() (sections []section) {
 		section{"refund due: another attempt of the order is paid, too", "", bad, r.RefundsDue},
 		section{"orphans: paid, and no bill here belongs to it", "caddy qlink orphans", bad, r.Orphans})
 	for _, u := range r.Unanswered {
-		sections = append(sections, section{"not compared: " + strings.ReplaceAll(u.Reason, "_", " "), "", doubt, u.Bills})
+		sections = append(sections, section{"not compared: " + words(u.Reason), "", doubt, u.Bills})
 	}
 	for _, m := range r.Mismatches {
 		sections = append(sections, section{m.Finding + " (on its way)", "", doubt, m.InFlight})
@@ -273,7 +273,7 @@ func (l foundLine) more() string {
 	var more []string
 	for _, m := range []fact{
 		{name: "gateway: ", value: l.GatewayWord}, {name: "differs in ", value: strings.Join(l.Differs, ", ")},
-		{value: l.Answer}, {value: l.Reason}, {value: l.State}, {value: l.URL}, {value: l.LastError},
+		{value: l.Answer}, {value: words(l.Reason)}, {value: l.State}, {value: l.URL}, {value: l.LastError},
 		{name: "paid by ", value: strings.Join(l.PaidBills, ", ")},
 	} {
 		if m.value != "" {

@@ -15,6 +15,8 @@ type statsJSON struct {
 		Total    int64                 `json:"total"`
 		Open     int64                 `json:"open"`
 		ByStatus map[bill.Status]int64 `json:"byStatus"`
+		Late     int64                 `json:"latePayments"`
+		Refunds  int64                 `json:"refundsDue"`
 	} `json:"bills"`
 	Notifications struct {
 		Pending         int64  `json:"pending"`
@@ -77,6 +79,9 @@ func (s statsJSON) facts() []fact {
 		if n := s.Bills.ByStatus[status]; n > 0 {
 			facts = append(facts, fact{"  " + string(status), number(n), colourOf(status)})
 		}
+	}
+	if s.Bills.Late+s.Bills.Refunds > 0 {
+		facts = append(facts, fact{"  paid late", number(s.Bills.Late), 0}, fact{"  refunds due", number(s.Bills.Refunds), bad})
 	}
 	dead := fact{name: "  dead", value: number(s.Notifications.Dead)}
 	if s.Notifications.Dead > 0 {

@@ -24,37 +24,44 @@ var (
 )
 
 func watchCommand(host Host) *cobra.Command {
+	var which filter
 	var limit int
 	cmd := asJSON(remote(&cobra.Command{
 		Use:   "watch",
 		Short: "Follow bills as they change",
-		Long: `Prints every bill that changes, as it changes, until it is interrupted.
+		Long: `Prints every bill that changes, as it changes, until it is interrupted. Filters
+add up.
 
 A connection that is lost, at a reload of Caddy say, is made again by itself; what
 changed meanwhile is not shown, and a line on standard error says so.`,
 		Example: `  caddy qlink watch
   caddy qlink watch --json | jq -r 'select(.status == "SUCCESS") | .orderCode'
-  caddy qlink watch --limit 1`,
+  caddy qlink watch --order O20250804001 --status SUCCESS --limit 1`,
 		Args: host.counted(0, 0, ""),
 		RunE: host.run(func(s *session, _ []string) error {
 			if limit < 0 {
 				return misuse("--limit must not be below zero")
 			}
-			return s.watch(limit)
+			query, err := which.query(time.Now())
+			if err != nil {
+				return err
+			}
+			return s.watch(get("/qlink/watch", query), limit)
 		}),
 	}))
+	which.lasting(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 0, "End after so many changes; 0: never")
 	return cmd
 }
 
 // watch follows until it was interrupted, or has shown enough. A first
 // connection that cannot be made is an error, a later one is tried again.
-func (s *session) watch(limit int) error {
+func (s *session) watch(what request, limit int) error {
 	c, err := s.admin()
 	if err != nil {
 		return err
 	}
-	body, err := c.open(s, get("/qlink/watch", nil))
+	body, err := c.open(s, what)
 	if err != nil {
 		return err
 	}
@@ -72,7 +79,7 @@ func (s *session) watch(limit int) error {
 			body = nil
 		case errors.Is(err, errLost):
 			s.out.note("The connection was lost; what changes meanwhile is not shown.")
-			body = c.again(s)
+			body = c.again(s, what)
 		default:
 			return err
 		}
@@ -97,9 +104,9 @@ func follow(body io.ReadCloser, show func(jsontext.Value) error) error {
 }
 
 // again connects until that succeeds; nil means that ctx ended before.
-func (c *client) again(ctx context.Context) io.ReadCloser {
+func (c *client) again(ctx context.Context, what request) io.ReadCloser {
 	for wait := firstWait; pause(ctx, wait); wait = min(2*wait, lastWait) {
-		if body, err := c.open(ctx, get("/qlink/watch", nil)); err == nil {
+		if body, err := c.open(ctx, what); err == nil {
 			return body
 		}
 	}

@@ -94,3 +94,9 @@ func TestAWatchThatCannotPrintEnds(t *testing.T) {
 		}
 	}
 }
+
+func TestAWatchSaysWhatItWantsToSee(t *testing.T) {
+	a := newAdmin(t, map[string]http.HandlerFunc{"GET /qlink/watch": says(200, paid+"\n")})
+	a.run("watch", "--order", "O2", "--status", "success", "--limit", "1").has(t, 0, "b-2")
+	a.wantAsked("GET /qlink/watch?order=O2&status=SUCCESS")
+}
