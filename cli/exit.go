@@ -81,7 +81,11 @@ func (h Host) end(cmd *cobra.Command, err error) error {
 	}
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	code := codeOf(err)
-	if text := strings.TrimSpace(err.Error()); text != "" {
+	text := strings.TrimSpace(err.Error())
+	if errors.Is(err, context.Canceled) {
+		text = "interrupted"
+	}
+	if text != "" {
 		cmd.PrintErrln("Error: " + harmlessLines(text))
 	}
 	if code == exitUsage {

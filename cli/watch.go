@@ -62,7 +62,7 @@ func (s *session) watch(what request, limit int) error {
 		return err
 	}
 	body, err := c.open(s, what)
-	if err != nil {
+	if err != nil && s.Err() == nil {
 		return err
 	}
 	seen := 0
