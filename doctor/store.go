@@ -27,9 +27,9 @@ type Store struct {
 
 // Backlog is what waits for a person.
 type Backlog struct {
-	Dead            int // notifications that were given up
-	Stuck           int // bills
-	Orphans         int // signed payments of bills that nobody knows
+	Dead            uint64 // notifications that were given up
+	Stuck           uint64 // bills
+	Orphans         uint64 // signed payments of bills that nobody knows
 	OldestPendingAt time.Time
 }
 
@@ -88,7 +88,7 @@ func (x *examination) examineBacklog(ctx context.Context, say say) {
 		return
 	}
 	found := false
-	complain := func(n int, finding, remedy string) {
+	complain := func(n uint64, finding, remedy string) {
 		if n > 0 {
 			found = true
 			say(CheckBacklog, Warning, fmt.Sprintf(finding, n), remedy)
