@@ -36,7 +36,7 @@ func newAsked(t *testing.T) *asked {
 		a.mu.Lock()
 		a.paths = append(a.paths, r.URL.Path)
 		a.mu.Unlock()
-		if qlink.Verify(qlink.ContentObject, r.Header.Get("Appkey"), []string{"secret"}, body, r.Header.Get("Sign")) != nil {
+		if qlink.Verify(qlink.ContentObject, r.Header.Get("appKey"), []string{"secret"}, body, r.Header.Get("sign")) != nil {
 			http.Error(w, `{"success":false,"message":"sign error"}`, http.StatusUnauthorized)
 			return
 		}

@@ -92,7 +92,7 @@ func TestAGatewayThatTakesAnySignatureProvesNothing(t *testing.T) {
 // No list of the gateway's refusals is published.
 func TestARefusalInUnknownWordsIsToldByWhatAMadeUpSecretGets(t *testing.T) {
 	reworded := func(w http.ResponseWriter, r *http.Request, body []byte) []byte {
-		if qlink.Verify(qlink.ContentObject, appKey, []string{appSecret}, body, r.Header.Get("Sign")) != nil {
+		if qlink.Verify(qlink.ContentObject, appKey, []string{appSecret}, body, r.Header.Get("sign")) != nil {
 			_, _ = w.Write([]byte(`{"success":false,"message":"非法请求","errorCode":"E17"}`))
 			return nil
 		}
@@ -102,6 +102,19 @@ func TestARefusalInUnknownWordsIsToldByWhatAMadeUpSecretGets(t *testing.T) {
 	examineOne(t, a).want(t, doctor.CheckSignature, doctor.Failed, "signature_content object.")
 	a.Gateway.Content, a.Gateway.AppSecret = qlink.ContentObject, "s3cr3t-other"
 	examineOne(t, a).want(t, doctor.CheckCredentials, doctor.Failed, "E17: 非法请求")
+}
+
+func TestAGatewaysWordsAreToldOnOneHarmlessLine(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = fmt.Fprintf(w, `{"success":false,"message":"no\n\u001b[31mOK: all is well\u202e %s"}`, strings.Repeat("x", 5000))
+	}))
+	t.Cleanup(server.Close)
+	all := examineOne(t, account(server))
+	all.want(t, doctor.CheckCredentials, doctor.Failed, `"no [31mOK: all is well x`)
+	if said := all.of(doctor.CheckCredentials)[0].Finding; len(said) > 500 {
+		t.Errorf("%d bytes are repeated", len(said))
+	}
 }
 
 // rewriting is a gateway that parses a body and writes it again before it

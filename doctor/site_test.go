@@ -19,7 +19,7 @@ func ourSite(t *testing.T, inFront func(http.Handler) http.Handler) *httptest.Se
 		if r.Method != http.MethodPost || r.URL.Path != "/qlink/payNotification" {
 			t.Errorf("%s %s", r.Method, r.URL)
 		}
-		if r.Header.Get("Sign") != "" || r.Header.Get("AppKey") != "" {
+		if r.Header.Get("sign") != "" || r.Header.Get("appKey") != "" {
 			t.Error("the doctor signs")
 		}
 		w.WriteHeader(http.StatusUnauthorized)
@@ -67,7 +67,7 @@ func TestWhatStandsBeforeTheWebhookIsAFault(t *testing.T) {
 	}{
 		{"basic_auth", answering(401, "WWW-Authenticate", `Basic realm="x"`, ""), "basic_auth"},
 		{"forward_auth", answering(403, "X-A", "b", "no"), "forward_auth"},
-		{"a refusal that only looks like ours", answering(401, "X-A", "b", `{"success":true}`), "refuses everybody"},
+		{"a refusal that only looks like ours", answering(401, "X-A", "b", `{"success":true,"message":"x"}`), "refuses everybody"},
 		{"a redirect", answering(308, "Location", "https://127.0.0.1:1/", ""), "redirect (HTTP 308)"},
 		{"the shop", answering(200, "X-A", "b", `{"success":false,"message":"x"}`), "matcher of qlink covers its prefix"},
 		{"no such page", answering(404, "X-A", "b", "404"), "something else answers (HTTP 404)"},

@@ -83,6 +83,8 @@ func TestWhatWaitsForAPersonIsTold(t *testing.T) {
 		examine(t, doctor.Config{Backlog: func(context.Context) (doctor.Backlog, error) { return c.backlog, nil }}).
 			want(t, doctor.CheckBacklog, c.status, c.words)
 	}
-	examine(t, doctor.Config{Backlog: func(context.Context) (doctor.Backlog, error) { return doctor.Backlog{}, errors.New("store unavailable") }}).
+	examine(t, doctor.Config{Backlog: func(context.Context) (doctor.Backlog, error) {
+		return doctor.Backlog{}, errors.New("store unavailable")
+	}}).
 		want(t, doctor.CheckBacklog, doctor.Skipped, "store unavailable")
 }
