@@ -119,6 +119,8 @@ type Account struct {
 	// TransportRaw is Caddy's own HTTP transport, for TLS, a proxy and the like.
 	// Default: a plain one.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
+
+	understood terms // since Provision
 }
 
 // Expiry is one rule of expire_after.
@@ -236,6 +238,7 @@ func (a *Account) provision(ctx caddy.Context, r resolver, name string, logger *
 		ConfirmSuccess: t.confirm == "on",
 	}
 	warnPlainHTTP(logger, account, t.client.Endpoint)
+	a.understood = t
 	return account, nil
 }
 

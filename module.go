@@ -86,6 +86,10 @@ type App struct {
 	minInterval time.Duration
 	ended       chan struct{} // closed by Stop: the streams of the admin API end
 	end         func()
+
+	// What the doctor examines besides.
+	sites        *sites
+	minFreeSpace uint64
 }
 
 // CaddyModule returns the Caddy module information.
@@ -109,6 +113,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.audience, a.gated = newAudience(), new(gated)
+	a.sites = new(sites)
 	if a.audience.app, err = resolveNotify(r, a.Notify); err != nil {
 		return err
 	}
@@ -123,6 +128,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	key := a.vault.key
 	a.minInterval = s.minInterval
+	a.minFreeSpace = s.minFreeSpace
 	a.ended = make(chan struct{})
 	a.end = sync.OnceFunc(func() { close(a.ended) })
 	a.engine = payment.New(payment.Config{
@@ -345,6 +351,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.drain = newDrain(ctx)
 	app.audience.join(s.account, s.shop, s.notify)
+	app.sites.join(ctx, h, account, s)
 	pages, err := page.New(s.page.Config)
 	if err != nil {
 		return fmt.Errorf("page: %w", err)

@@ -29,6 +29,7 @@ type probe struct {
 
 	openBills atomic.Int64
 	opened    atomic.Int64  // times
+	committed atomic.Int64  // changes
 	watched   chan struct{} // one for each Watch
 
 	mu  sync.Mutex
@@ -55,6 +56,11 @@ func (p *probe) breakDown(err error) {
 }
 
 func (p *probe) OpenBills(context.Context) (int, error) { return int(p.openBills.Load()), nil }
+
+func (p *probe) Commit(ctx context.Context, c bill.Change) error {
+	p.committed.Add(1)
+	return p.Store.Commit(ctx, c)
+}
 
 func (p *probe) Watch(id string) (<-chan uint64, func()) {
 	defer func() { p.watched <- struct{}{} }()

@@ -68,6 +68,16 @@ func (s *Store) Key() (string, error) {
 	return dir, nil
 }
 
+// Directory returns the folder for who looks at its owner and permissions, ""
+// where it cannot be told.
+func (s *Store) Directory() string {
+	dir, err := s.Key()
+	if err != nil {
+		return ""
+	}
+	return dir
+}
+
 // Open opens the store, creating it where it does not exist.
 func (s *Store) Open(ctx context.Context, env bill.Env) (bill.Store, error) {
 	dir, err := s.Key()
