@@ -21,6 +21,7 @@ import (
 //	x (ledger) id                       an orphan
 //	p id                                a notification
 //	w (url) (ledger) (shop) orderCode   the id of the notification to a URL about an order that is pending
+//	r                                   that the store was restored, and its checkouts are closed; gone once they are open
 //	s                                   the store's own state
 //
 // and the indexes, empty records that stand and fall with the bill or the
@@ -52,6 +53,7 @@ const (
 	kindOrphan          = 'x'
 	kindNotification    = 'p'
 	kindPending         = 'w'
+	kindRestored        = 'r'
 	kindState           = 's'
 	kindCreated         = 'c'
 	kindOpen            = 'n'

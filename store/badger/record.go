@@ -47,13 +47,10 @@ func seal(key []byte, v any) ([]byte, error) {
 // openRecord returns what the record found under key holds.
 func openRecord[T any](key, record []byte) (T, error) {
 	var none T
+	if err := verifyRecord(key, record); err != nil {
+		return none, err
+	}
 	body := len(record) - sumSize
-	if body < 1 {
-		return none, damaged(key, "it is too short")
-	}
-	if binary.BigEndian.Uint32(record[body:]) != checksum(key, record[:body]) {
-		return none, damaged(key, "its checksum does not match")
-	}
 	switch format := record[0]; format {
 	case formatJSON:
 		v, err := codec.Unmarshal[T](record[1:body])
@@ -64,6 +61,19 @@ func openRecord[T any](key, record []byte) (T, error) {
 	default:
 		return none, fmt.Errorf("record %.200q has format %d: %w", key, format, ErrNewerFormat)
 	}
+}
+
+// verifyRecord returns the damage of a record that is not what was sealed under
+// key.
+func verifyRecord(key, record []byte) error {
+	body := len(record) - sumSize
+	if body < 1 {
+		return damaged(key, "it is too short")
+	}
+	if binary.BigEndian.Uint32(record[body:]) != checksum(key, record[:body]) {
+		return damaged(key, "its checksum does not match")
+	}
+	return nil
 }
 
 func checksum(key, body []byte) uint32 {

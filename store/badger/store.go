@@ -40,6 +40,8 @@ type store struct {
 	hub       watch.Hub
 	now       func() time.Time
 
+	checkoutsClosed atomic.Int64 // since when, in nanoseconds since 1970; 0: they are open
+
 	// Reads hold the lock shared: the database's files are mapped, and must
 	// not be unmapped under them.
 	mu     sync.RWMutex
@@ -79,6 +81,9 @@ func open(ctx context.Context, dir string, env bill.Env) (*store, error) {
 	if err == nil {
 		err = s.countOpenBills()
 	}
+	if err == nil {
+		err = s.loadRestored()
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), db.Close())
 	}
@@ -88,6 +93,9 @@ func open(ctx context.Context, dir string, env bill.Env) (*store, error) {
 	s.verifyLater(unverified)
 	return s, nil
 }
+
+// ErrLocked is wrapped by errors about a store that a process has open.
+var ErrLocked = errors.New("it is locked: another process uses it")
 
 // openDatabase opens Badger, and puts into words what it only hints at.
 func openDatabase(options badgerdb.Options) (db *badgerdb.DB, err error) {
@@ -101,7 +109,7 @@ func openDatabase(options badgerdb.Options) (db *badgerdb.DB, err error) {
 	case err == nil:
 		return db, nil
 	case strings.Contains(err.Error(), "Cannot acquire directory lock"):
-		return nil, errors.New("it is locked: another process uses it")
+		return nil, ErrLocked
 	case strings.Contains(err.Error(), "magic number doesn't match"):
 		return nil, fmt.Errorf("it is another program's database, or %w: %w", ErrNewerFormat, err)
 	case strings.Contains(err.Error(), "permission denied"):

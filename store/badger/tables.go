@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
@@ -118,10 +119,21 @@ func (f tableFile) verify() (read int64, err error) {
 	if err == nil {
 		err = f.verifyContent(content)
 	}
+	if err != nil && !f.isListed() {
+		return 0, nil // compacted away while it was read
+	}
 	if err != nil {
 		return 0, fmt.Errorf("%w: table %s: %w; restore the newest backup of the whole folder", ErrDamaged, f.path, err)
 	}
 	return int64(len(content)), nil
+}
+
+// isListed reports whether the MANIFEST lists the table, as far as it can be
+// read: Badger takes a table off it before it deletes its file, which it cuts
+// first.
+func (f tableFile) isListed() bool {
+	files := listedTables(filepath.Dir(f.path))
+	return len(files) == 0 || slices.ContainsFunc(files, func(other tableFile) bool { return other.id == f.id })
 }
 
 // verifyContent has Badger's own code read the whole table, which panics over

@@ -1,0 +1,254 @@
+package badger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+
+	badgerdb "github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+)
+
+// Offline is a store that no process has open, opened to be read. Nothing of it
+// changes by that, not even what Badger would mend when it opens it. It is a
+// bill.Store that commits nothing.
+type Offline struct {
+	*store
+
+	// Doubt is what the witness has to say against the store, and nil where it
+	// agrees: where it is set, what is read may be older than what was there.
+	Doubt error
+
+	shadow *shadow
+}
+
+// OpenOffline opens the store in the folder dir, which has to be there. While it
+// is open, no process can open the store to write.
+//
+// Errors wrap ErrLocked where a process has it open, or ErrDamaged; Check says
+// what is damaged.
+func OpenOffline(ctx context.Context, dir string) (*Offline, error) {
+	o, err := openOffline(ctx, dir)
+	if err != nil {
+		return nil, fmt.Errorf("open store %s to read: %w", dir, err)
+	}
+	return o, nil
+}
+
+func openOffline(ctx context.Context, dir string) (*Offline, error) {
+	shadow, err := castShadow(dir)
+	if err != nil {
+		return nil, err
+	}
+	_, err = verifyTables(ctx, listedTables(shadow.dir), verifyAtOnce)
+	var db *badgerdb.DB
+	if err == nil {
+		db, err = shadow.open()
+	}
+	if err != nil {
+		return nil, errors.Join(err, shadow.close())
+	}
+	s := readOnly(shadow.dir, db)
+	if err := s.loadRestored(); err != nil {
+		return nil, errors.Join(err, db.Close(), shadow.close())
+	}
+	seen, found, doubt := shadow.witnessed()
+	if doubt == nil {
+		doubt = s.doubt(seen, found)
+	}
+	return &Offline{store: s, Doubt: doubt, shadow: shadow}, nil
+}
+
+// readOnly is a store whose committer takes nothing.
+func readOnly(dir string, db *badgerdb.DB) *store {
+	s := &store{dir: dir, logger: zap.NewNop, db: db}
+	s.committer = &committer{db: db, logger: zap.NewNop, stopped: true, ended: make(chan struct{})}
+	s.committer.work.L = &s.committer.mu
+	close(s.committer.ended)
+	return s
+}
+
+// doubt returns what the witness has to say against the store.
+func (s *store) doubt(seen testimony, found bool) error {
+	if !found {
+		return errors.New("the store has no witness, so that nobody knows whether changes are missing")
+	}
+	held, err := loadState(s.db)
+	if err == nil {
+		err = seen.testifyAgainst(held)
+	}
+	if err == nil {
+		err = checkUnbroken(s.db, listedTables(s.dir))
+	}
+	return err
+}
+
+// Commit writes nothing.
+func (o *Offline) Commit(context.Context, bill.Change) error {
+	return fmt.Errorf("%w: it is open to be read alone", bill.ErrUnavailable)
+}
+
+// Reopen writes nothing either: a store is reopened by the process that has it.
+func (o *Offline) Reopen(context.Context) error {
+	return fmt.Errorf("%w: it is open to be read alone", bill.ErrUnavailable)
+}
+
+// Size returns the bytes that the store's files take on the disk.
+func (o *Offline) Size() (uint64, error) { return sizeOf(o.shadow.of) }
+
+// FreeSpace returns the bytes free on the store's disk.
+func (o *Offline) FreeSpace() (uint64, error) { return freeSpace(o.shadow.of) }
+
+// Close lets other processes open the store again.
+func (o *Offline) Close() error {
+	o.hub.Close()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return bill.ErrUnavailable
+	}
+	o.closed = true
+	return errors.Join(o.db.Close(), o.shadow.close())
+}
+
+// shadow is a folder for Badger to open instead of the store's: even to read,
+// Badger deletes tables that it does not know, and a store that was not closed
+// it opens only once it may cut the write-ahead logs. So tables, which are read
+// in place, are links here, and the little else is copied.
+type shadow struct {
+	of   string // the store's folder
+	dir  string
+	lock *os.File
+}
+
+// castShadow locks the store and makes its shadow.
+func castShadow(dir string) (*shadow, error) {
+	dir, err := resolve(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !exists(manifestPath(dir)) && !exists(filepath.Join(dir, witnessName)) {
+		return nil, errors.New("there is no store")
+	}
+	lock, err := lockToRead(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &shadow{of: dir, lock: lock}
+	if s.dir, err = os.MkdirTemp("", "qlink-read-"); err == nil {
+		err = s.fill()
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *shadow) fill() error {
+	entries, err := os.ReadDir(s.of)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		name := entry.Name()
+		switch filepath.Ext(name) {
+		case ".mem":
+			err = s.copy(name)
+		case ".sst":
+			continue // see below
+		default:
+			if slices.Contains([]string{badgerdb.ManifestFilename, badgerdb.KeyRegistryFileName, witnessName}, name) {
+				err = s.copy(name)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, file := range listedTables(s.of) {
+		name := filepath.Base(file.path)
+		if exists(file.path) {
+			err = errors.Join(err, os.Symlink(file.path, filepath.Join(s.dir, name)))
+		}
+	}
+	return err
+}
+
+// logHeader is what a log begins with. Over a shorter one, which holds nothing,
+// Badger ends the process.
+const logHeader = 20
+
+func (s *shadow) copy(name string) error {
+	content, err := os.ReadFile(filepath.Join(s.of, name))
+	if err != nil {
+		return err
+	}
+	if filepath.Ext(name) == ".mem" && len(content) < logHeader {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(s.dir, name), content, 0o600)
+}
+
+// cutHere is how Badger says where a log ends that it may not cut itself.
+var cutHere = regexp.MustCompile(`while opening fid: (\d+) .*end offset: (\d+) < size: \d+`)
+
+// open opens the database, once the logs of the shadow end where they should.
+func (s *shadow) open() (*badgerdb.DB, error) {
+	options := databaseOptions(s.dir, zap.NewNop).WithReadOnly(true)
+	for range maxLogs {
+		db, err := openDatabase(options)
+		if err == nil {
+			return db, nil
+		}
+		found := cutHere.FindStringSubmatch(err.Error())
+		if found == nil {
+			return nil, err
+		}
+		if err := s.cut(found[1], found[2]); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%w: it has too many logs", ErrDamaged)
+}
+
+// maxLogs is more than the logs that a store ever has.
+const maxLogs = 64
+
+// cut gives a log its length.
+func (s *shadow) cut(id, length string) error {
+	number, err := strconv.ParseUint(id, 10, 32)
+	if err != nil {
+		return err
+	}
+	end, err := strconv.ParseInt(length, 10, 64)
+	if err != nil {
+		return err
+	}
+	return os.Truncate(filepath.Join(s.dir, fmt.Sprintf("%05d.mem", number)), end)
+}
+
+// witnessed reads the witness as it was when the shadow was made.
+func (s *shadow) witnessed() (testimony, bool, error) { return readTestimony(s.dir) }
+
+// inStore returns the path of the store's own file.
+func (s *shadow) inStore(path string) string { return filepath.Join(s.of, filepath.Base(path)) }
+
+func (s *shadow) close() error {
+	var err error
+	if s.dir != "" {
+		err = os.RemoveAll(s.dir)
+	}
+	return errors.Join(err, s.lock.Close())
+}
+
+// Interface guards
+var (
+	_ bill.Store = (*Offline)(nil)
+)
