@@ -88,6 +88,7 @@ func TestAChoiceIsAnsweredByWhatHasBecomeOfTheBill(t *testing.T) {
 		{"chosen before", bill.Bill{}, refusal(payment.CodeNotChoosable, bill.Wait), 409, "not_choosable", 303},
 		{"not offered", bill.Bill{}, refusal(payment.CodeNotOffered, bill.Choose), 422, "not_offered", 303},
 		{"no list", bill.Bill{}, bill.ErrUnavailable, 503, "unavailable", 503},
+		{"a store just restored", bill.Bill{}, payment.ErrCheckoutsClosed, 503, "checkouts_closed", 503},
 		{"no such bill", bill.Bill{}, bill.ErrNotFound, 404, "not_found", 404},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -136,6 +137,7 @@ func TestTryingAgainIsAnsweredAsAnOrderIs(t *testing.T) {
 		{"paid", payment.Created{}, refusal(payment.CodeAlreadyPaid, bill.Success), 409, "already_paid", billID},
 		{"no room", payment.Created{}, payment.ErrTooManyOpen, 429, "too_many_open", ""},
 		{"no store", payment.Created{}, bill.ErrUnavailable, 503, "unavailable", ""},
+		{"a store just restored", payment.Created{}, payment.ErrCheckoutsClosed, 503, "checkouts_closed", ""},
 		{"no such bill", payment.Created{}, bill.ErrNotFound, 404, "not_found", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

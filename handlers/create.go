@@ -91,6 +91,6 @@ func (h *Handler) answerRefusedOrder(w http.ResponseWriter, r *http.Request, err
 		seeOther(w, h.payURL(r, refusal.Bill.ID))
 		return
 	}
-	notCharged := errors.Is(err, payment.ErrTooManyOpen) || fieldErrors(err) != nil
+	notCharged := errors.Is(err, payment.ErrTooManyOpen) || errors.Is(err, payment.ErrCheckoutsClosed) || fieldErrors(err) != nil
 	h.failBuyer(w, r, err, notCharged)
 }

@@ -45,6 +45,8 @@ var outcomes = []struct {
 	{name: "the client's limit, after", err: payment.ErrTooManyOpenOfClient, status: 429, code: "too_many_open_of_client", retryAfter: true, html: 429, notCharged: true},
 	{name: "no store, before", ready: bill.ErrUnavailable, status: 503, code: "unavailable", retryAfter: true, html: 503, notCharged: true},
 	{name: "no store, after", err: bill.ErrUnavailable, status: 503, code: "unavailable", retryAfter: true, html: 503},
+	{name: "a store just restored, before", ready: payment.ErrCheckoutsClosed, status: 503, code: "checkouts_closed", retryAfter: true, html: 503, notCharged: true},
+	{name: "a store just restored, after", err: payment.ErrCheckoutsClosed, status: 503, code: "checkouts_closed", retryAfter: true, html: 503, notCharged: true},
 	{name: "a fault of ours", err: errors.New("boom"), status: 500, code: "internal_error", html: 500},
 }
 

@@ -53,6 +53,7 @@ var (
 	tooManyOpen  = &problem{Status: 429, Code: "too_many_open", Title: "Too many open payments", Detail: "Too many payments are under way. Please come back in a moment.", RetryAfter: 30 * time.Second}
 	tooManyOfYou = &problem{Status: 429, Code: "too_many_open_of_client", Title: "Too many open payments", Detail: "Too many payments from your internet address are under way. Please pay or cancel one of them, or come back later.", RetryAfter: time.Minute}
 	unavailable  = &problem{Status: 503, Code: "unavailable", Title: "Payments are not available now", Detail: "This is a passing fault. Please come back in a moment.", RetryAfter: 10 * time.Second}
+	closed       = &problem{Status: 503, Code: "checkouts_closed", Title: "Payments are not available now", Detail: "No new payments can be started for a while. Please come back later.", RetryAfter: time.Minute}
 	internal     = &problem{Status: 500, Code: "internal_error", Title: "Something went wrong", Detail: "The fault is ours and has been recorded."}
 	refusalTable = map[payment.Code]*problem{
 		payment.CodePreviousOpen:    {Status: 409, Title: "An earlier payment is still open", Detail: "An earlier payment of this order has not certainly ended yet. Please wait: a second one starts only when it has.", RetryAfter: 5 * time.Second},
@@ -91,6 +92,8 @@ func problemOf(err error) problem {
 		return *tooManyOfYou
 	case errors.Is(err, payment.ErrTooManyOpen):
 		return *tooManyOpen
+	case errors.Is(err, payment.ErrCheckoutsClosed):
+		return *closed
 	case errors.Is(err, bill.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return *unavailable
 	}

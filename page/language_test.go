@@ -122,6 +122,7 @@ func TestALanguageAskedForByTheAddressIsKept(t *testing.T) {
 func TestAFailureSpeaksTheReadersLanguageWhereThereAreWords(t *testing.T) {
 	for code, want := range map[string]string{
 		"unavailable":             catalogue(t, "id")["problem.unavailable.title"],
+		"checkouts_closed":        catalogue(t, "id")["problem.checkouts_closed.detail"],
 		"previous_attempt_open":   catalogue(t, "id")["problem.previous_attempt_open.detail"],
 		"something_for_a_program": "In English", // who reads it has written the request by hand
 	} {

@@ -17,7 +17,7 @@ import (
 // Errors: *Refusal with CodeNotChoosable where the bill is not, or no longer, to
 // be chosen, CodeNotOffered where Ways has no such way, or CodePreviousOpen where
 // an earlier attempt is reported as paid and not confirmed yet;
-// bill.ErrNotFound, bill.ErrUnavailable.
+// ErrCheckoutsClosed, bill.ErrNotFound, bill.ErrUnavailable.
 func (e *Engine) Choose(ctx context.Context, s Scope, id, payType, payChannel string) (bill.Bill, error) {
 	store, release, err := e.cfg.Store(ctx)
 	if err != nil {
@@ -25,6 +25,9 @@ func (e *Engine) Choose(ctx context.Context, s Scope, id, payType, payChannel st
 	}
 	defer release()
 	b, err := ownBill(ctx, store, s, id)
+	if err == nil {
+		err = checkOpen(store)
+	}
 	if err != nil {
 		return bill.Bill{}, err
 	}

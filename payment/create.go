@@ -22,8 +22,8 @@ const idempotencyFor = 24 * time.Hour
 var running sync.Map
 
 // Ready reports whether a new order of this client (see HandOver) could be
-// taken now: nil, ErrTooManyOpen, ErrTooManyOpenOfClient or an error that wraps
-// bill.ErrUnavailable. It is asked before a shop is, so that no shop creates an
+// taken now: nil, ErrTooManyOpen, ErrTooManyOpenOfClient, ErrCheckoutsClosed or
+// an error that wraps bill.ErrUnavailable. It is asked before a shop is, so that no shop creates an
 // order in vain; and so before anybody knows whether the order has a bill
 // already.
 func (e *Engine) Ready(ctx context.Context, client string) error {
@@ -63,8 +63,11 @@ func (e *Engine) room(ctx context.Context, store bill.Store, client string) erro
 	return nil
 }
 
-// usable reports whether store and disk can take a new bill.
+// usable reports whether store and disk can take a new bill, and may.
 func (e *Engine) usable(store bill.Store) error {
+	if err := checkOpen(store); err != nil {
+		return err
+	}
 	if err := bill.Broken(store); err != nil {
 		return fmt.Errorf("%w: %w", bill.ErrUnavailable, err)
 	}
@@ -87,7 +90,7 @@ func (e *Engine) usable(store bill.Store) error {
 // for its outcome.
 //
 // Errors: *Refusal, ErrTooManyOpen and ErrTooManyOpenOfClient where a new bill
-// is needed, bill.ErrUnavailable.
+// is needed, ErrCheckoutsClosed whether or not one is, bill.ErrUnavailable.
 func (e *Engine) Create(ctx context.Context, s Scope, o bill.Order, h HandOver) (c Created, err error) {
 	defer func() { e.checkedOut(s.Account.Name, c.Outcome, err) }()
 	store, release, err := e.cfg.Store(ctx)
@@ -95,6 +98,9 @@ func (e *Engine) Create(ctx context.Context, s Scope, o bill.Order, h HandOver) 
 		return Created{}, err
 	}
 	defer release()
+	if err := checkOpen(store); err != nil {
+		return Created{}, err
+	}
 	w := e.work(ctx, store, s.Account)
 	if h.Idempotency == nil {
 		return w.create(s, o, h)

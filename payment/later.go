@@ -27,10 +27,13 @@ type background struct {
 }
 
 // begin takes a place; false where there is none.
-func (g *background) begin() bool {
+func (g *background) begin() bool { return g.enter(maxLater) }
+
+// enter takes a place where fewer than most are taken.
+func (g *background) enter(most int) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed || g.count >= maxLater {
+	if g.closed || g.count >= most {
 		return false
 	}
 	g.count++
@@ -99,10 +102,12 @@ func (e *Engine) cancelSiblings(ctx context.Context, account *Account, siblings 
 }
 
 // Stop lets no further follow-up begin and waits for those that run, at most
-// until ctx ends.
+// until ctx ends. Backups under way end.
 func (e *Engine) Stop(ctx context.Context) error {
+	ended := e.background.stop()
+	e.stopRunning()
 	select {
-	case <-e.background.stop():
+	case <-ended:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

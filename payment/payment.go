@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -115,6 +116,10 @@ type Engine struct {
 	tracing    tracing
 	watchers   watchers
 	posted     chan struct{} // a notification was stored: it is due
+
+	running     context.Context //nolint:containedctx // it ends with Stop, and so does what would go on for long
+	stopRunning context.CancelFunc
+	warned      atomic.Bool // that checkouts are closed
 }
 
 // New returns an engine. It starts nothing: see Run.
@@ -127,6 +132,7 @@ func New(cfg Config) *Engine {
 		a.Gateway = watch(e, a)
 		a.list = new(listing)
 	}
+	e.running, e.stopRunning = context.WithCancel(context.Background())
 	return e
 }
 

@@ -49,6 +49,7 @@ func (e *Engine) pass(ctx context.Context) error {
 		return err
 	}
 	defer release()
+	e.warnOfClosed(store)
 	ids, err := store.Due(ctx, e.now(), passSize)
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ import (
 //
 // Errors: *Refusal with CodeAlreadyPaid, CodePreviousOpen or CodeRetryNotAllowed
 // and the bill that is the reason; ErrTooManyOpen and ErrTooManyOpenOfClient,
-// bill.ErrNotFound, bill.ErrUnavailable.
+// ErrCheckoutsClosed, bill.ErrNotFound, bill.ErrUnavailable.
 func (e *Engine) Retry(ctx context.Context, s Scope, id string, within time.Duration, h HandOver) (c Created, err error) {
 	store, release, err := e.cfg.Store(ctx)
 	if err != nil {
@@ -31,6 +31,9 @@ func (e *Engine) Retry(ctx context.Context, s Scope, id string, within time.Dura
 		return Created{}, err
 	}
 	defer func() { e.checkedOut(s.Account.Name, c.Outcome, err) }()
+	if err := checkOpen(store); err != nil {
+		return Created{}, err
+	}
 	w := e.work(ctx, store, s.Account)
 	for range maxRounds {
 		created, again, err := w.retry(s, id, within, h)

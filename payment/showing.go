@@ -57,7 +57,7 @@ func (e *Engine) Showing(ctx context.Context, s Scope, id string, within time.Du
 	}
 	_, reported := record.Unconfirmed()
 	_, payable := s.Account.orderOf(b, details)
-	shown.MayRetry = shown.Newer == "" && shown.PaidBill == "" && !reported && !forgotten && payable &&
+	shown.MayRetry = checkOpen(store) == nil && shown.Newer == "" && shown.PaidBill == "" && !reported && !forgotten && payable &&
 		retryable(b, within, e.now())
 	return shown, nil
 }

@@ -480,7 +480,7 @@ func TestABackupWhoseBlocksWereMovedIsRefused(t *testing.T) {
 // A backup whose sums are right and whose content is not comes from nobody's
 // store.
 func TestABackupThatSaysOneThingAndHoldsAnotherIsRefused(t *testing.T) {
-	mine := state{Store: "s", Sequence: 3, Bills: 1}
+	mine := stateRecord{state: state{Store: "s", Sequence: 3, Bills: 1}}
 	sealed := func(key []byte, v any) backupRecord {
 		w, err := sealedWrite(key, v)
 		if err != nil {
@@ -492,7 +492,7 @@ func TestABackupThatSaysOneThingAndHoldsAnotherIsRefused(t *testing.T) {
 	flipped := backupRecord{key: one.key, value: append(bytes.Clone(one.value[:len(one.value)-1]), 0)}
 	for name, records := range map[string][]backupRecord{
 		"no state":          {one},
-		"another state":     {one, sealed(stateKey, state{Store: "s", Sequence: 4, Bills: 1})},
+		"another state":     {one, sealed(stateKey, stateRecord{state: state{Store: "s", Sequence: 4, Bills: 1}})},
 		"a bill is missing": {sealed(stateKey, mine)},
 		"a damaged record":  {flipped, sealed(stateKey, mine)},
 		"the wrong order":   {sealed(stateKey, mine), one},

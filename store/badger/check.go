@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 
@@ -135,8 +136,12 @@ func (f *Findings) tables(ctx context.Context, shadow *shadow) (whole bool, err 
 // audit reads every record, and once more where records disagree.
 func (s *store) audit(ctx context.Context, progress func(uint64), f *Findings) error {
 	return s.view(ctx, func(txn *badgerdb.Txn) error {
+		held, err := get[stateRecord](txn, stateKey)
+		if err != nil && !errors.Is(err, bill.ErrNotFound) {
+			f.add(FindingRecord, "%v", err)
+		}
 		a := newAgreement()
-		c := checker{ctx: ctx, txn: txn, progress: progress, f: f, says: a.says, stands: a.stands}
+		c := checker{ctx: ctx, txn: txn, progress: progress, f: f, says: a.says, stands: a.stands, held: held}
 		if err := c.walk(); err != nil {
 			return err
 		}
@@ -145,7 +150,7 @@ func (s *store) audit(ctx context.Context, progress func(uint64), f *Findings) e
 		if odd == nil {
 			return nil
 		}
-		again := checker{ctx: ctx, txn: txn, f: new(Findings), says: odd.says, stands: odd.stands}
+		again := checker{ctx: ctx, txn: txn, f: new(Findings), says: odd.says, stands: odd.stands, held: held}
 		if err := again.walk(); err != nil {
 			return err
 		}
@@ -164,8 +169,9 @@ type checker struct {
 
 	says, stands func(kind FindingKind, claim []byte, words func() string)
 
-	store state
-	known string // id of a bill that is there
+	held    stateRecord // what the store knows of itself
+	counted counts
+	known   string // id of a bill that is there
 }
 
 func (c *checker) walk() error {
@@ -213,11 +219,14 @@ func (c *checker) look(key, record []byte) {
 	case kindIdempotency:
 		holds(c, key, record, func(key []byte, i bill.Idempotency) { c.belongs("an answer under an Idempotency-Key", key, i.Bill) })
 	case kindOrphan:
-		holds(c, key, record, func(key []byte, o bill.Orphan) { c.stays(key, orphanKey(o.Ledger, o.ID)) })
+		holds(c, key, record, func(key []byte, o bill.Orphan) {
+			c.counted.orphan(o, 1)
+			c.stays(key, orphanKey(o.Ledger, o.ID))
+		})
 	case kindRestored:
 		holds(c, key, record, func([]byte, restored) {})
 	case kindState:
-		holds(c, key, record, func(_ []byte, s state) { c.store = s })
+		holds(c, key, record, func([]byte, stateRecord) {})
 	default:
 		c.index(key, record)
 	}
@@ -254,7 +263,8 @@ func (c *checker) belongs(what string, key []byte, billID string) {
 
 func (c *checker) bill(key []byte, b bill.Bill) {
 	c.stays(key, textKey(kindBill, b.ID))
-	for _, entry := range indexKeys(b) {
+	c.counted.bill(b, 1)
+	for _, entry := range c.kept(indexKeys(b)) {
 		c.says(FindingIndex, entry, func() string {
 			return fmt.Sprintf("bill %.80q is not in the index: entry %.200q is missing", b.ID, entry)
 		})
@@ -281,7 +291,8 @@ func attemptClaim(order []byte, a bill.Attempt) []byte {
 func (c *checker) notification(key []byte, n bill.Notification) {
 	c.stays(key, textKey(kindNotification, n.ID))
 	c.belongs("a notification", key, n.Bill)
-	for _, entry := range notificationIndexKeys(n) {
+	c.counted.notification(n, 1)
+	for _, entry := range c.kept(notificationIndexKeys(n)) {
 		c.says(FindingIndex, entry, func() string {
 			return fmt.Sprintf("notification %.80q is not in the index: entry %.200q is missing", n.ID, entry)
 		})
@@ -317,18 +328,30 @@ func (c *checker) index(key, record []byte) {
 	if len(record) > 0 {
 		c.f.add(FindingRecord, "entry %.200q of an index is not empty", key)
 	}
-	key = bytes.Clone(key)
-	c.stands(FindingIndex, key, func() string { return fmt.Sprintf("entry %.200q is in the index alone: it leads to nothing", key) })
+	for _, entry := range c.kept([][]byte{bytes.Clone(key)}) {
+		c.stands(FindingIndex, entry, func() string { return fmt.Sprintf("entry %.200q is in the index alone: it leads to nothing", entry) })
+	}
+}
+
+// kept returns those entries that the store keeps as it is: it gets some anew
+// when it is opened next, where another version wrote it last.
+func (c *checker) kept(entries [][]byte) [][]byte {
+	if c.held.Layout == currentLayout {
+		return entries
+	}
+	return slices.DeleteFunc(entries, func(entry []byte) bool { return bytes.IndexByte(rebuilt, entry[0]) >= 0 })
 }
 
 // total compares what was counted with what the store knows of itself.
 func (c *checker) total() {
-	c.f.Store = c.store.Store
+	c.f.Store = c.held.Store
 	switch {
-	case c.store.Store == "":
-		c.f.add(FindingRecord, "the store does not know itself: its state is missing, or from before it was kept")
-	case c.store.Bills != c.f.Bills:
-		c.f.add(FindingRecord, "%d bills are there, and %d were created", c.f.Bills, c.store.Bills)
+	case c.held.Store == "":
+		c.f.add(FindingRecord, "the store does not know itself: its own record is missing, or it is from before there was one")
+	case c.held.Bills != c.f.Bills:
+		c.f.add(FindingRecord, "%d bills are there, and %d were created", c.f.Bills, c.held.Bills)
+	case c.held.Layout == currentLayout && c.held.Counts != c.counted:
+		c.f.add(FindingRecord, "the store has miscounted what it holds: %+v, and it is %+v", c.held.Counts, c.counted)
 	}
 }
 

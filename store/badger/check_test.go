@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 )
@@ -135,7 +137,7 @@ func TestEachPlantedDamageIsFoundAndNothingElse(t *testing.T) {
 		},
 		"a record under another's key": {
 			func(t *testing.T, db *badgerdb.DB) {
-				mustSeal(t, db, orphanKey("ledger", "a"), bill.Orphan{Ledger: "ledger", ID: "b", At: noon})
+				resealed(t, db, orphanKey("ledger", "orphan-10"), func(o *bill.Orphan) { o.ID = "another" })
 			},
 			FindingRecord, []string{"not its own"},
 		},
@@ -160,9 +162,15 @@ func TestEachPlantedDamageIsFoundAndNothingElse(t *testing.T) {
 		},
 		"a store that counts other bills": {
 			func(t *testing.T, db *badgerdb.DB) {
-				resealed(t, db, stateKey, func(s *state) { s.Bills += 2 })
+				resealed(t, db, stateKey, func(s *stateRecord) { s.Bills += 2 })
 			},
 			FindingRecord, []string{"30 bills are there, and 32 were created"},
+		},
+		"a store that has miscounted": {
+			func(t *testing.T, db *badgerdb.DB) {
+				resealed(t, db, stateKey, func(s *stateRecord) { s.Counts.Success-- })
+			},
+			FindingRecord, []string{"miscounted"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -470,5 +478,84 @@ func TestATextIsReadOutOfAKeyAsItWasWritten(t *testing.T) {
 		if got, ok := textOf(key); ok {
 			t.Errorf("%q: %q", key, got)
 		}
+	}
+}
+
+// A log is cut, or has a wrong byte: what is read offline is as much of it as
+// the store itself goes on from.
+func TestALogIsReadOfflineAsFarAsTheStoreReadsIt(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, dir)
+	mustCommit(t, s, 1, 12)
+	left := crashed(t, dir)
+	log, err := os.ReadFile(theLog(t, left))
+	if err != nil {
+		t.Fatal(err)
+	}
+	length := used(log)
+	seen := make(map[uint64]bool)
+	for at := 0; at <= length; at += length / 25 {
+		for what, content := range map[string][]byte{
+			"cut":     append(bytes.Clone(log[:at]), make([]byte, 100)...),
+			"shorter": log[:at],
+			"flipped": append(append(bytes.Clone(log[:at]), log[at]^1), log[at+1:]...),
+		} {
+			if what == "flipped" && at < logHeader { // which neither opens
+				continue
+			}
+			if err := os.WriteFile(theLog(t, left), content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			copied := crashed(t, left)
+			shadow, err := castShadow(copied)
+			if err != nil {
+				t.Fatal(err)
+			}
+			db, err := shadow.open()
+			if err != nil {
+				t.Fatalf("%s at %d: %v", what, at, err)
+			}
+			got, err := loadState(db)
+			if err := errors.Join(err, db.Close(), shadow.close()); err != nil {
+				t.Fatal(err)
+			}
+			if what == "shorter" && at < logHeader { // over which Badger ends the process
+				continue
+			}
+			if db, err = openDatabase(databaseOptions(copied, zap.NewNop)); err != nil {
+				t.Fatal(err)
+			}
+			want, err := loadState(db)
+			if err := errors.Join(err, db.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if seen[want.Sequence] = true; got != want {
+				t.Errorf("%s at %d: change %d, and it is %d", what, at, got.Sequence, want.Sequence)
+			}
+		}
+	}
+	if len(seen) < 10 {
+		t.Errorf("it was cut in %d places that matter", len(seen))
+	}
+}
+
+func FuzzNoLogMakesReadingItPanic(f *testing.F) {
+	f.Add(make([]byte, 100))
+	f.Fuzz(func(t *testing.T, log []byte) {
+		if end := logEnd(log); end > max(len(log), logHeader) {
+			t.Errorf("it ends at %d of %d", end, len(log))
+		}
+	})
+}
+
+func TestIndexesThatTheStoreGetsAnewAreNotMissed(t *testing.T) {
+	f := planted(t, func(t *testing.T, db *badgerdb.DB) {
+		for _, entry := range rebuiltOf(indexKeys(change("7").Bills[0].Bill)) {
+			drop(t, db, entry.key)
+		}
+		resealed(t, db, stateKey, func(s *stateRecord) { s.Layout, s.Counts = 0, counts{} })
+	})
+	if !f.Whole() {
+		t.Errorf("%+v", f.Found)
 	}
 }

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
@@ -82,7 +80,7 @@ func (s *store) doubt(seen testimony, found bool) error {
 	}
 	held, err := loadState(s.db)
 	if err == nil {
-		err = seen.testifyAgainst(held)
+		err = seen.testifyAgainst(held.state)
 	}
 	if err == nil {
 		err = checkUnbroken(s.db, listedTables(s.dir))
@@ -181,57 +179,23 @@ func (s *shadow) fill() error {
 	return err
 }
 
-// logHeader is what a log begins with. Over a shorter one, which holds nothing,
-// Badger ends the process.
-const logHeader = 20
-
+// copy copies a file, a log as far as it goes.
 func (s *shadow) copy(name string) error {
 	content, err := os.ReadFile(filepath.Join(s.of, name))
 	if err != nil {
 		return err
 	}
-	if filepath.Ext(name) == ".mem" && len(content) < logHeader {
-		return nil
+	if filepath.Ext(name) == ".mem" {
+		if len(content) < logHeader {
+			return nil // it holds nothing, and Badger ends the process over it
+		}
+		content = content[:logEnd(content)]
 	}
 	return os.WriteFile(filepath.Join(s.dir, name), content, 0o600)
 }
 
-// cutHere is how Badger says where a log ends that it may not cut itself.
-var cutHere = regexp.MustCompile(`while opening fid: (\d+) .*end offset: (\d+) < size: \d+`)
-
-// open opens the database, once the logs of the shadow end where they should.
 func (s *shadow) open() (*badgerdb.DB, error) {
-	options := databaseOptions(s.dir, zap.NewNop).WithReadOnly(true)
-	for range maxLogs {
-		db, err := openDatabase(options)
-		if err == nil {
-			return db, nil
-		}
-		found := cutHere.FindStringSubmatch(err.Error())
-		if found == nil {
-			return nil, err
-		}
-		if err := s.cut(found[1], found[2]); err != nil {
-			return nil, err
-		}
-	}
-	return nil, fmt.Errorf("%w: it has too many logs", ErrDamaged)
-}
-
-// maxLogs is more than the logs that a store ever has.
-const maxLogs = 64
-
-// cut gives a log its length.
-func (s *shadow) cut(id, length string) error {
-	number, err := strconv.ParseUint(id, 10, 32)
-	if err != nil {
-		return err
-	}
-	end, err := strconv.ParseInt(length, 10, 64)
-	if err != nil {
-		return err
-	}
-	return os.Truncate(filepath.Join(s.dir, fmt.Sprintf("%05d.mem", number)), end)
+	return openDatabase(databaseOptions(s.dir, zap.NewNop).WithReadOnly(true))
 }
 
 // witnessed reads the witness as it was when the shadow was made.

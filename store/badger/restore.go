@@ -90,7 +90,7 @@ func restore(ctx context.Context, r io.Reader, dir string, progress func(int64, 
 	if err != nil {
 		return bill.Manifest{}, err
 	}
-	return m, site.open(held)
+	return m, site.open(held.state)
 }
 
 // checkEmpty refuses a folder with anything in it.
@@ -111,8 +111,9 @@ func checkEmpty(dir string) error {
 
 // site is a folder in which a store is being restored.
 type site struct {
-	dir  string
-	made string // the topmost folder that was made for it; "" where it was there
+	dir     string
+	made    string // the topmost folder that was made for it; "" where it was there
+	minFree uint64 // bytes; below, nothing more is written
 }
 
 // claim makes the folder, or takes the empty one, and has its witness say that
@@ -128,7 +129,7 @@ func claim(dir string, size uint64) (*site, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &site{dir: dir, made: made}
+	s := &site{dir: dir, made: made, minFree: minFreeToGoOn}
 	if err := s.stake(); errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("%w: another restore has begun", ErrNotEmpty)
 	} else if err != nil {
@@ -184,19 +185,19 @@ func (s *site) clear() error {
 }
 
 // build makes the database, and returns the state that the store begins in.
-func (s *site) build(ctx context.Context, b *backupReader, progress func(int64, uint64)) (held state, m bill.Manifest, err error) {
+func (s *site) build(ctx context.Context, b *backupReader, progress func(int64, uint64)) (held stateRecord, m bill.Manifest, err error) {
 	options := databaseOptions(s.dir, zap.NewNop).
 		WithBaseTableSize(128 << 10) // up to 16 tables are made at a time, each 32 times as large
 	db, err := openDatabase(options)
 	if err != nil {
-		return state{}, bill.Manifest{}, err
+		return stateRecord{}, bill.Manifest{}, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	from, m, err := s.fill(ctx, db, b, progress)
 	if err != nil {
-		return state{}, bill.Manifest{}, err
+		return stateRecord{}, bill.Manifest{}, err
 	}
-	held = from.next(0)
+	held = from.next(0, counts{})
 	held.Store = uuid.NewString()
 	err = db.Update(func(txn *badgerdb.Txn) error {
 		mark := restored{At: time.Now().UTC().Truncate(time.Microsecond), Backup: m.At, Store: from.Store}
@@ -214,19 +215,19 @@ func (s *site) build(ctx context.Context, b *backupReader, progress func(int64, 
 
 // fill writes the backup's records straight into sorted tables, and returns the
 // state that they were in, which is not written.
-func (s *site) fill(ctx context.Context, db *badgerdb.DB, b *backupReader, progress func(int64, uint64)) (held state, m bill.Manifest, err error) {
+func (s *site) fill(ctx context.Context, db *badgerdb.DB, b *backupReader, progress func(int64, uint64)) (held stateRecord, m bill.Manifest, err error) {
 	writer := db.NewStreamWriter()
 	if err := writer.Prepare(); err != nil {
-		return state{}, bill.Manifest{}, err
+		return stateRecord{}, bill.Manifest{}, err
 	}
 	// To be flushed after an error, too: to cancel it leaves goroutines behind.
 	defer func() { err = errors.Join(err, writer.Flush()) }()
 	var bills uint64
-	unchecked := int64(0)
+	unchecked := int64(-checkSpaceEvery)
 	m, err = b.readAll(ctx, progress, func(records []backupRecord) error {
 		if b.bytes-unchecked > checkSpaceEvery {
 			unchecked = b.bytes
-			if err := checkFreeSpace(s.dir, minFreeToGoOn); err != nil {
+			if err := checkFreeSpace(s.dir, s.minFree); err != nil {
 				return err
 			}
 		}
@@ -236,7 +237,7 @@ func (s *site) fill(ctx context.Context, db *badgerdb.DB, b *backupReader, progr
 				bills++
 			case kindState:
 				var err error
-				if held, err = openRecord[state](r.key, r.value); err != nil {
+				if held, err = openRecord[stateRecord](r.key, r.value); err != nil {
 					return fmt.Errorf("%w: %w", ErrBadBackup, err)
 				}
 			}

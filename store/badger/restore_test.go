@@ -221,6 +221,26 @@ func TestARestoreWantsRoomForTheStore(t *testing.T) {
 	wantNoRestore(t, append(header, '\n'), bill.ErrUnavailable)
 }
 
+func TestARestoreEndsBeforeTheDiskIsFull(t *testing.T) {
+	file, _ := mustBackUp(t, lived(t, t.TempDir(), 3))
+	b, err := openBackup(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.close()
+	site, err := claim(target(t), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	site.minFree = math.MaxUint64
+	if _, _, err := site.build(ctx, b, nil); !errors.Is(err, bill.ErrUnavailable) || !strings.Contains(err.Error(), "the disk is full") {
+		t.Errorf("build: %v", err)
+	}
+	if err := site.clear(); err != nil || exists(site.made) {
+		t.Errorf("left: %v", err)
+	}
+}
+
 func TestARestoredStoreHasItsCheckoutsClosedUntilItIsReopened(t *testing.T) {
 	before := lived(t, t.TempDir(), 20)
 	if !before.CheckoutsClosed().IsZero() {

@@ -58,12 +58,12 @@ func (p *snapshot) with(ctx context.Context, read func(txn *badgerdb.Txn) error)
 }
 
 // describe returns the state of the store, and the bytes of its tables.
-func (p *snapshot) describe(ctx context.Context) (held state, size uint64, err error) {
+func (p *snapshot) describe(ctx context.Context) (held stateRecord, size uint64, err error) {
 	err = p.with(ctx, func(txn *badgerdb.Txn) (err error) {
 		for _, table := range p.store.db.Tables() {
 			size += uint64(table.OnDiskSize)
 		}
-		held, err = get[state](txn, stateKey)
+		held, err = get[stateRecord](txn, stateKey)
 		return err
 	})
 	return held, size, err
