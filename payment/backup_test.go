@@ -58,6 +58,12 @@ func TestARestoredStoreTakesNoNewPaymentsUntilItIsReopened(t *testing.T) {
 		named := named("VA")
 		named.OrderCode = "O2"
 		toChoose, failed := c.mustCreate(unchosen("15000"), payment.OutcomeNew), c.failedBill(named)
+		followed := named
+		followed.OrderCode = "O4"
+		before := c.failedBill(followed)
+		if _, err := c.retry(before.ID); err != nil {
+			t.Fatal(err)
+		}
 		store := c.restore()
 		if since, err := c.engine.CheckoutsClosed(t.Context()); err != nil || !since.Equal(store.CheckoutsClosed()) || since.IsZero() {
 			t.Errorf("closed since %v, %v", since, err)
@@ -66,12 +72,13 @@ func TestARestoredStoreTakesNoNewPaymentsUntilItIsReopened(t *testing.T) {
 		o := named
 		o.OrderCode = "O3"
 		for what, try := range map[string]func() error{
-			"before the shop is asked": func() error { return c.engine.Ready(t.Context(), buyer) },
-			"a new order":              func() error { _, err := c.create(o); return err },
-			"an order that has a bill": func() error { _, err := c.create(unchosen("15000")); return err },
-			"a request with a key":     func() error { _, err := c.createKeyed(o, "key"); return err },
-			"a choice":                 func() error { _, err := c.choose(toChoose.ID, "BANK", "VA"); return err },
-			"a new attempt":            func() error { _, err := c.retry(failed.ID); return err },
+			"before the shop is asked":    func() error { return c.engine.Ready(t.Context(), buyer) },
+			"a new order":                 func() error { _, err := c.create(o); return err },
+			"an order that has a bill":    func() error { _, err := c.create(unchosen("15000")); return err },
+			"a request with a key":        func() error { _, err := c.createKeyed(o, "key"); return err },
+			"a choice":                    func() error { _, err := c.choose(toChoose.ID, "BANK", "VA"); return err },
+			"a new attempt":               func() error { _, err := c.retry(failed.ID); return err },
+			"a new attempt that there is": func() error { _, err := c.retry(before.ID); return err },
 		} {
 			if err := try(); !errors.Is(err, payment.ErrCheckoutsClosed) || errors.Is(err, bill.ErrUnavailable) {
 				t.Errorf("%s: %v", what, err)

@@ -399,6 +399,35 @@ func TestARestoredStoreIsReadOfflineAsOneThatIsClosed(t *testing.T) {
 	}
 }
 
+func TestAStoreOfAnotherVersionIsReadWithADoubt(t *testing.T) {
+	dir := t.TempDir()
+	s := lived(t, dir, 3)
+	resealed(t, s.db, stateKey, func(s *stateRecord) { s.Layout = 0 })
+	mustClose(t, s)
+	o, err := OpenOffline(ctx, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	if o.Doubt == nil || !strings.Contains(o.Doubt.Error(), "another version") {
+		t.Errorf("doubt: %v", o.Doubt)
+	}
+}
+
+func TestAStoreIsBackedUpOffline(t *testing.T) {
+	dir := t.TempDir()
+	s := lived(t, dir, 30)
+	want := everything(t, s)
+	mustClose(t, s)
+	o, err := OpenOffline(ctx, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	file, _ := mustBackUp(t, o.store)
+	wantEverything(t, mustOpen(t, mustRestore(t, file)), want)
+}
+
 func TestAStoreThatHasGoneBackIsReadWithADoubt(t *testing.T) {
 	dir := closedStore(t, 3)
 	seen := mustTestify(t, dir)

@@ -296,7 +296,7 @@ func (b *backupReader) split() error {
 // cutText cuts a text that stands behind its length off p.
 func cutText(p []byte, most uint64) (text, rest []byte, ok bool) {
 	length, n := binary.Uvarint(p)
-	if n <= 0 || length > most || length > uint64(len(p)-n) {
+	if n <= 0 || length > most || length > uint64(len(p)-n) { //nolint:gosec // n is not beyond p
 		return nil, nil, false
 	}
 	p = p[n:]

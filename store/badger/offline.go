@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
@@ -20,8 +21,10 @@ import (
 type Offline struct {
 	*store
 
-	// Doubt is what the witness has to say against the store, and nil where it
-	// agrees: where it is set, what is read may be older than what was there.
+	// Doubt is nil where the store is as it was left, and else says why it may not
+	// be: the witness speaks against it, so that what is read may be older than what
+	// was there; or another version of this module wrote it last, so that what is
+	// listed, found by name or counted may not be all there is.
 	Doubt error
 
 	shadow *shadow
@@ -61,12 +64,15 @@ func openOffline(ctx context.Context, dir string) (*Offline, error) {
 	if doubt == nil {
 		doubt = s.doubt(seen, found)
 	}
+	if doubt == nil {
+		doubt = s.unlike()
+	}
 	return &Offline{store: s, Doubt: doubt, shadow: shadow}, nil
 }
 
 // readOnly is a store whose committer takes nothing.
 func readOnly(dir string, db *badgerdb.DB) *store {
-	s := &store{dir: dir, logger: zap.NewNop, db: db}
+	s := &store{dir: dir, logger: zap.NewNop, db: db, now: time.Now}
 	s.committer = &committer{db: db, logger: zap.NewNop, stopped: true, ended: make(chan struct{})}
 	s.committer.work.L = &s.committer.mu
 	close(s.committer.ended)
@@ -86,6 +92,15 @@ func (s *store) doubt(seen testimony, found bool) error {
 		err = checkUnbroken(s.db, listedTables(s.dir))
 	}
 	return err
+}
+
+// unlike returns whether another version of this module wrote the store last, as
+// an error.
+func (s *store) unlike() error {
+	if held, err := loadState(s.db); err != nil || held.Layout == currentLayout {
+		return err
+	}
+	return errors.New("another version wrote the store last, and it gets the indexes of this one when it is opened next")
 }
 
 // Commit writes nothing.

@@ -77,11 +77,11 @@ func readEntry(log []byte) (e logEntry, ok bool) {
 	if keyLength == 0 || keyLength > longest || valueLength > math.MaxInt32 {
 		return logEntry{}, false
 	}
-	body := at + int(keyLength+valueLength) //nolint:gosec // bounded above
+	body := at + int(keyLength+valueLength)
 	if body+sum > len(log) || binary.BigEndian.Uint32(log[body:]) != crc32.Checksum(log[:body], castagnoli) {
 		return logEntry{}, false
 	}
-	keyEnd := at + int(keyLength) //nolint:gosec // the same
+	keyEnd := at + int(keyLength)
 	return logEntry{marks: log[0], key: log[at:keyEnd], value: log[keyEnd:body], length: body + sum}, true
 }
 

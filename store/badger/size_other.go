@@ -6,5 +6,5 @@ import "io/fs"
 
 // allocated returns the length of a file, holes included.
 func allocated(info fs.FileInfo) uint64 {
-	return uint64(max(info.Size(), 0)) //nolint:gosec // not below zero
+	return uint64(max(info.Size(), 0))
 }

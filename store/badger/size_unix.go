@@ -12,7 +12,7 @@ import (
 func allocated(info fs.FileInfo) uint64 {
 	const unit = 512
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return uint64(max(stat.Blocks, 0)) * unit //nolint:gosec // not below zero
+		return uint64(max(stat.Blocks, 0)) * unit
 	}
-	return uint64(max(info.Size(), 0)) //nolint:gosec // not below zero
+	return uint64(max(info.Size(), 0))
 }
