@@ -1,12 +1,14 @@
 package caddyqlink
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-qlink/caddy-qlink/doctor"
 	"github.com/caddy-qlink/caddy-qlink/operator"
 )
 
@@ -64,7 +66,16 @@ func runningApp() (*App, error) {
 
 // desk is what the admin API works with under this configuration.
 func (a *App) desk() operator.Desk {
-	return operator.Desk{Payments: a.engine, Now: time.Now, Ended: a.ended}
+	return operator.Desk{
+		Payments: a.engine, Now: time.Now, Ended: a.ended,
+		Accounts: func(ctx context.Context) any { return a.rows(ctx) },
+		Doctor: func(account, site string) (func(context.Context, func(any)), error) {
+			cfg, err := a.examination(account, site)
+			return func(ctx context.Context, report func(any)) {
+				doctor.Run(ctx, cfg, func(f doctor.Finding) { report(f) })
+			}, err
+		},
+	}
 }
 
 // Interface guards

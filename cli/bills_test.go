@@ -67,7 +67,7 @@ func TestWrongUsageAsksNobody(t *testing.T) {
 		"refresh --status PAID --older-than 1h",
 		"cancel", "cancel a b", "cancel b-1 --force", "cancel b-1 --reason R", "resolve b-1", "resolve --note n",
 		"redeliver", "redeliver b-1 --all --since 1h", "redeliver --failed", "redeliver --all --failed --since 1h", "redeliver --since 1h b-1", "redeliver --all --since soon",
-		"reopen x", "doctor x", "report", "report --from 1h", "report --from 1h --to soon", "report --from soon --to 1h", "export --format xml", "export x", "export --status PAID",
+		"reopen x", "doctor x", "report", "report --from 1h --to soon", "report --from soon --to 1h", "export --format xml", "export x", "export --status PAID",
 		"backup", "backup a b", "restore a", "check", "sign", "sign parcel", "verify", "nonsense", "secret x",
 		"sign gateway --secret-file s", "sign order --secret-file s", "verify gateway", "verify order --path /x", "verify notification", "check-order a b",
 	} {

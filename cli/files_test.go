@@ -43,11 +43,11 @@ func (s *shelf) Check(_ context.Context, dir string, found func(string) error) (
 	return cli.Content{Bills: 7, Records: 50}, nil
 }
 
-func (s *shelf) Show(_ context.Context, dir, name string) (jsontext.Value, error) {
+func (s *shelf) Show(_ context.Context, dir, name string) (of jsontext.Value, doubt, err error) {
 	if name != "O2" {
-		return nil, cli.ErrUnknown
+		return nil, nil, cli.ErrUnknown
 	}
-	return jsontext.Value(detail), nil
+	return jsontext.Value(detail), nil, nil
 }
 
 func entries(t *testing.T, dir string) (names []string) {

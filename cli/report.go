@@ -86,7 +86,7 @@ type foundLine struct {
 func reportCommand(host Host) *cobra.Command {
 	var from, to, account string
 	cmd := asJSON(remote(&cobra.Command{
-		Use:   "report --from <time> --to <time>",
+		Use:   "report --from <time> [--to <time>]",
 		Short: "Compare the books with the gateway's",
 		Long: `Asks the gateway about every bill of a period and tells what differs, what was paid
 but not told to the shop, late payments, refunds that are due, orphans, and the
@@ -114,19 +114,19 @@ It exits with 0 only where every bill was compared and nothing is wrong, and wit
 		}),
 	}))
 	cmd.Flags().StringVar(&from, "from", "", "Bills created at this time or later: 2026-11-26 (UTC), RFC 3339, or how long ago (24h, 7d)")
-	cmd.Flags().StringVar(&to, "to", "", "Bills created before this time")
+	cmd.Flags().StringVar(&to, "to", "", "Bills created before this time; default: now")
 	cmd.Flags().StringVar(&account, "account", "", "Only this account's")
 	return cmd
 }
 
 // period is what a report is about.
 func period(from, to string, now time.Time) (url.Values, error) {
-	if from == "" || to == "" {
-		return nil, misuse("--from and --to are both needed")
+	if from == "" {
+		return nil, misuse("--from is needed: the books of which time?")
 	}
 	begin, err := instant("from", from, now)
-	if err != nil {
-		return nil, err
+	if err != nil || to == "" {
+		return url.Values{"from": {begin}}, err
 	}
 	end, err := instant("to", to, now)
 	return url.Values{"from": {begin}, "to": {end}}, err

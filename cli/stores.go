@@ -13,8 +13,9 @@ import (
 // open, that it is.
 type Stores interface {
 	// Show returns the bill of that name as the admin API would; an error that
-	// wraps ErrUnknown says that there is none.
-	Show(ctx context.Context, dir, name string) (jsontext.Value, error)
+	// wraps ErrUnknown says that there is none. doubt, where not nil, is why the
+	// folder may not hold all that was in the store.
+	Show(ctx context.Context, dir, name string) (detail jsontext.Value, doubt, err error)
 	// Restore fills an empty folder, or one that is not there yet.
 	Restore(ctx context.Context, backup io.Reader, dir string) (Content, error)
 	// Check reads all of a folder and passes on each damage found.
@@ -25,8 +26,8 @@ type Stores interface {
 
 // Content is what a store or a backup holds.
 type Content struct {
-	Bills   int64  `json:"bills"`
-	Records int64  `json:"records"`
+	Bills   uint64 `json:"bills"`
+	Records uint64 `json:"records"`
 	StoreID string `json:"storeId,omitzero"`
 	TakenAt string `json:"takenAt,omitzero"` // of a backup: RFC 3339
 }

@@ -52,6 +52,9 @@ func StatusOf(err error) int {
 		{bill.ErrCursor, http.StatusBadRequest},
 		{payment.ErrReason, http.StatusBadRequest},
 		{payment.ErrAccountGone, http.StatusConflict},
+		{payment.ErrPeriod, http.StatusBadRequest},
+		{payment.ErrNoAccount, http.StatusNotFound},
+		{payment.ErrNoBackup, http.StatusNotImplemented},
 		{bill.ErrUnavailable, http.StatusServiceUnavailable},
 	} {
 		if errors.Is(err, row.err) {

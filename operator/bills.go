@@ -73,6 +73,22 @@ func serveBill(d Desk, w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// Describe returns what GET /qlink/bills/{name} answers, for who has a store and
+// no admin endpoint.
+//
+// Errors: bill.ErrNotFound, a *payment.AmbiguousError, bill.ErrUnavailable.
+func Describe(ctx context.Context, payments Payments, name string, now time.Time) ([]byte, error) {
+	b, err := payments.Lookup(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	line, err := payments.Timeline(ctx, b.ID)
+	if err != nil {
+		return nil, err
+	}
+	return encode(timelineOf(line, now))
+}
+
 // timelineText looks the named bill up and returns its answer; nil where it has
 // answered that the name means several.
 func timelineText(d Desk, w http.ResponseWriter, r *http.Request) (bill.Bill, []byte, error) {

@@ -102,7 +102,7 @@ type reconcileView struct {
 }
 
 type storeView struct {
-	SizeBytes            int64  `json:"sizeBytes"`
+	SizeBytes            uint64 `json:"sizeBytes"`
 	FreeBytes            uint64 `json:"freeBytes"`
 	CheckoutsClosedSince string `json:"checkoutsClosedSince"` // "" while they are open
 }
@@ -130,7 +130,7 @@ func serveStats(d Desk, w http.ResponseWriter, r *http.Request) error {
 			OldestPendingAt: timestamp(s.OldestPending),
 		},
 		Orphans: s.Orphans, Reconcile: reconcileView{timestamp(s.OldestDue)}, Watchers: s.Watchers,
-		Store: storeView{FreeBytes: s.FreeSpace},
+		Store: storeView{SizeBytes: s.Size, FreeBytes: s.FreeSpace, CheckoutsClosedSince: timestamp(s.ClosedSince)},
 	}
 	for _, status := range bill.Statuses() {
 		v.Bills.ByStatus[status] = s.Counts.Bills[status]

@@ -32,6 +32,9 @@ type Payments interface {
 	Orphans(ctx context.Context, cursor string, limit int) (page []bill.Orphan, next string, err error)
 	Stats(ctx context.Context) (payment.Stats, error)
 	Follow(ctx context.Context, begun func(), each func(bill.Bill) error) error
+	Report(ctx context.Context, q payment.ReportQuery, progress func(done int)) (payment.Report, error)
+	Backup(ctx context.Context, w io.Writer) (bill.Manifest, error)
+	Reopen(ctx context.Context) error
 	Operator(name string) payment.Operator
 }
 
@@ -41,6 +44,13 @@ type Desk struct {
 	Now      func() time.Time
 	// Ended is closed when the configuration stops: streams end by it.
 	Ended <-chan struct{}
+
+	// Accounts describes the accounts, in a form to be encoded as JSON.
+	Accounts func(ctx context.Context) any
+	// Doctor returns what examines an account ("": all) and passes each finding
+	// on; site, where not "", is the URL under which the site is seen. An error
+	// says what is wrong with these two.
+	Doctor func(account, site string) (func(ctx context.Context, report func(finding any)), error)
 }
 
 // Route is an address of the admin API.
@@ -70,6 +80,11 @@ func Routes() []Route {
 		get("/qlink/stats", serveStats),
 		get("/qlink/watch", serveWatch),
 		get("/qlink/export", serveExport),
+		get("/qlink/report", serveReport),
+		get("/qlink/accounts", serveAccounts),
+		post("/qlink/doctor", serveDoctor),
+		post("/qlink/backup", serveBackup),
+		post("/qlink/reopen", serveReopen),
 	}
 }
 

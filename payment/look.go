@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 )
@@ -180,7 +181,10 @@ type Stats struct {
 	Open      int      // bills that have not ended
 	Watchers  int      // who follows a bill's page or status now
 	FreeSpace uint64   // bytes where the store writes; 0 where it cannot tell
+	Size      uint64   // bytes that the store takes; 0 where it cannot tell
 	Gateways  []Health // by account
+
+	ClosedSince time.Time // when the store was restored, until it is reopened
 }
 
 // Health is how an account's gateway does.
@@ -210,6 +214,12 @@ func (e *Engine) Stats(ctx context.Context) (s Stats, err error) {
 			return Stats{}, fmt.Errorf("free space: %w", err)
 		}
 	}
+	if sizer, ok := store.(bill.Sizer); ok {
+		if s.Size, err = sizer.Size(); err != nil {
+			return Stats{}, fmt.Errorf("size of the store: %w", err)
+		}
+	}
+	s.ClosedSince = bill.CheckoutsClosed(store)
 	s.Watchers, s.Gateways = e.watchers.count(), e.health()
 	return s, nil
 }
