@@ -121,11 +121,12 @@ func (c *caddy) shell(line string) string {
 var (
 	anyID      = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	anyTime    = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?Z?`)
+	anyClock   = regexp.MustCompile(`\d\d:\d\d now`)
 	anyPort    = regexp.MustCompile(`127\.0\.0\.1:\d+`)
 	anyHash    = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
 	anyBill    = regexp.MustCompile(`\bSB[A-Z2-7]{18}\b`) // the gateway's names
 	anyRequest = regexp.MustCompile(`\bpr-[A-Z2-7]{26}\b`)
-	anySpan    = regexp.MustCompile(`\b\d+(\.\d+)?(ms|µs|s|m|h)\b`)
+	anySpan    = regexp.MustCompile(`\b\d+(\.\d+)? ?(ms|µs|s|m|h)\b`)
 	anySize    = regexp.MustCompile(`\b\d+(\.\d+)? ?([KMGT]i?)?B\b`)
 	aligned    = regexp.MustCompile(`[ \t]{2,}|[-─━=]{2,}`)
 )
@@ -154,6 +155,7 @@ func (s *samples) shown(text string) string {
 	})
 	text = anyBill.ReplaceAllString(text, "SBK7M2Q4ZWX3N5R6TLA2")
 	text = anyRequest.ReplaceAllString(text, "pr-V2YBD7FGHK7M2Q4ZWX3N5R6TLA")
+	text = anyClock.ReplaceAllString(text, "12:00 now")
 	text = strings.ReplaceAll(text, s.home, "/srv/shop")
 	text = anyPort.ReplaceAllString(text, "127.0.0.1:2019")
 	return anyTime.ReplaceAllStringFunc(text, func(at string) string {
@@ -181,7 +183,7 @@ func alike(text string) string {
 	for _, with := range []struct {
 		any    *regexp.Regexp
 		sample string
-	}{{anyHash, "<hash>"}, {anyTime, "<time>"}, {anySize, "<size>"}, {anySpan, "<span>"}, {aligned, "  "}} {
+	}{{anyHash, "<hash>"}, {anyTime, "<time>"}, {anySize, "<size>"}, {anySpan, ""}, {aligned, "  "}} {
 		text = with.any.ReplaceAllString(text, with.sample)
 	}
 	var lines []string
