@@ -31,7 +31,7 @@ var (
 	gaugeStoreSize     = gauge("store_size_bytes", "Size of the store's files or tables.")
 	gaugeStoreFree     = gauge("store_free_bytes", "Free space where the store writes.")
 	gaugeStoreUp       = gauge("store_up", "Whether the store could be read: 1, or else 0.")
-	gaugeClosed        = gauge("checkouts_closed", "Whether new orders are refused for want of a store or of disk space: 1, or else 0.")
+	gaugeClosed        = gauge("checkouts_closed", "Whether new orders are refused for want of a store or of disk space, or because a restored store was not reopened: 1, or else 0.")
 	gaugeWatchers      = gauge("watchers", "Event streams and long polls that follow a bill now.")
 	gaugeGatewayUp     = gauge("gateway_up", "Whether the account's gateway gives answers: 0 after some failures in a row, until it does again.", "account")
 )

@@ -93,6 +93,7 @@ const (
 	OutcomeBadOrder          Outcome = "bad_order"               // the shop's order cannot be paid
 	OutcomeTooMany           Outcome = "too_many_open"           // ErrTooManyOpen
 	OutcomeTooManyOfClient   Outcome = "too_many_open_of_client" // ErrTooManyOpenOfClient
+	OutcomeClosed            Outcome = "checkouts_closed"        // ErrCheckoutsClosed
 	OutcomeStoreNotAvailable Outcome = "unavailable"             // store or disk
 	OutcomeFault             Outcome = "error"                   // anything else
 )
@@ -103,7 +104,7 @@ func Outcomes() []Outcome {
 		OutcomeNew, OutcomeExisting, OutcomeUnknown, OutcomeRefused,
 		Outcome(CodePreviousOpen), Outcome(CodePaidOtherwise), Outcome(CodeAlreadyPaid), Outcome(CodeStaleOrder),
 		Outcome(CodeKeyRunning), Outcome(CodeKeyReused), Outcome(CodeRetryNotAllowed),
-		OutcomeBadOrder, OutcomeTooMany, OutcomeTooManyOfClient, OutcomeStoreNotAvailable, OutcomeFault,
+		OutcomeBadOrder, OutcomeTooMany, OutcomeTooManyOfClient, OutcomeClosed, OutcomeStoreNotAvailable, OutcomeFault,
 	}
 }
 
@@ -129,6 +130,8 @@ func OutcomeOf(err error) Outcome {
 		return OutcomeTooManyOfClient
 	case errors.Is(err, ErrTooManyOpen):
 		return OutcomeTooMany
+	case errors.Is(err, ErrCheckoutsClosed):
+		return OutcomeClosed
 	case errors.Is(err, bill.ErrUnavailable):
 		return OutcomeStoreNotAvailable
 	}

@@ -171,6 +171,7 @@ func TestWhatBecomesOfAnOrderIsCountedUnderAFixedName(t *testing.T) {
 	for err, want := range map[error]payment.Outcome{
 		payment.ErrTooManyOpen:                           payment.OutcomeTooMany,
 		payment.ErrTooManyOpenOfClient:                   payment.OutcomeTooManyOfClient,
+		payment.ErrCheckoutsClosed:                       payment.OutcomeClosed,
 		&bill.OrderError{}:                               payment.OutcomeBadOrder,
 		errors.New("never heard of"):                     payment.OutcomeFault,
 		&payment.Refusal{Code: payment.CodePreviousOpen}: payment.Outcome(payment.CodePreviousOpen),
