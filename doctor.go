@@ -103,7 +103,7 @@ func (a *App) examinedStore(ctx context.Context) (doctor.Store, error) {
 		return s, err
 	}
 	defer release()
-	s.Broken = bill.Broken(opened)
+	s.Broken, s.ClosedSince = bill.Broken(opened), bill.CheckoutsClosed(opened)
 	if s.OpenBills, err = opened.OpenBills(ctx); err != nil {
 		return s, err
 	}
