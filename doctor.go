@@ -103,9 +103,12 @@ func (a *App) examinedStore(ctx context.Context) (doctor.Store, error) {
 		return s, err
 	}
 	defer release()
-	s.Broken = bill.Broken(opened)
+	s.Broken, s.ClosedSince = bill.Broken(opened), bill.CheckoutsClosed(opened)
 	if s.OpenBills, err = opened.OpenBills(ctx); err != nil {
 		return s, err
+	}
+	if sized, ok := opened.(bill.Sizer); ok {
+		s.SizeBytes, _ = sized.Size() // it is left out where it cannot be told
 	}
 	if f, ok := opened.(bill.FreeSpacer); ok {
 		s.FreeBytes, err = f.FreeSpace()

@@ -15,7 +15,7 @@ type Store struct {
 	// open.
 	ClosedSince time.Time
 	OpenBills   int
-	SizeBytes   int64 // 0: not known
+	SizeBytes   uint64 // 0: not known
 
 	FreeBytes    uint64
 	FreeKnown    bool
@@ -56,7 +56,7 @@ func examineHealth(s Store, err error, say say) {
 	}
 	size := ""
 	if s.SizeBytes > 0 {
-		size = ", " + mib(uint64(s.SizeBytes)) + " large"
+		size = ", " + mib(s.SizeBytes) + " large"
 	}
 	if !s.ClosedSince.IsZero() {
 		say(CheckStore, Warning, "checkouts are closed since "+s.ClosedSince.UTC().Format("2006-01-02 15:04 UTC")+", when the store was restored: orders paid since the backup would be payable again",
