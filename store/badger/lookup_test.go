@@ -110,25 +110,26 @@ func BenchmarkLookup(b *testing.B) {
 			base, _ := asked(b, few, fromFew[name])
 			b.ResetTimer()
 			took, found := asked(b, many, questions[name])
+			b.ReportMetric(milliseconds(took), "best-ms")
 			b.ReportMetric(float64(took)/float64(base), "x10k")
 			b.ReportMetric(float64(found), "found")
 		})
 	}
 }
 
-// asked returns the median of the times that an answer takes.
-func asked(b *testing.B, s *store, look func(*store) (int, error)) (median time.Duration, found int) {
-	var took []time.Duration
+// asked returns the shortest of the times that an answer takes: what is above
+// it, others have had of the machine.
+func asked(b *testing.B, s *store, look func(*store) (int, error)) (best time.Duration, found int) {
+	best = time.Hour
 	for range b.N {
 		begin := time.Now()
 		n, err := look(s)
 		if err != nil {
 			b.Fatal(err)
 		}
-		found, took = n, append(took, time.Since(begin))
+		found, best = n, min(best, time.Since(begin))
 	}
-	slices.Sort(took)
-	return took[len(took)/2], found
+	return best, found
 }
 
 // BenchmarkWalk goes through all of a million bills, and says how long the
@@ -137,6 +138,7 @@ func asked(b *testing.B, s *store, look func(*store) (int, error)) (median time.
 //	go test ./store/badger -run '^$' -bench Walk -benchtime 1x
 func BenchmarkWalk(b *testing.B) {
 	s := mustOpen(b, population(1_000_000).built(b))
+
 	for name, q := range map[string]bill.Query{
 		"all": {Limit: 1000}, "account": {Account: "second", Limit: 100}, "nobody's": {Account: "nobody's", Limit: 100},
 	} {
@@ -172,10 +174,11 @@ func walked(b *testing.B, s *store, q bill.Query) {
 		}
 	}
 	slices.Sort(took)
-	milliseconds := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	b.ReportMetric(milliseconds(took[len(took)/2]), "median-ms")
 	b.ReportMetric(milliseconds(took[len(took)*99/100]), "99th-ms")
 	b.ReportMetric(float64(grown)/(1<<20), "heap-MB")
 	b.ReportMetric(float64(bills), "bills")
 	b.ReportMetric(float64(len(took)), "pages")
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
