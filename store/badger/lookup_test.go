@@ -72,7 +72,7 @@ func lookups(p population) map[string]func(*store) (found int, err error) {
 
 // TestAFirstPageGoesOverAsManyKeysOfManyBillsAsOfFew counts instead of timing.
 func TestAFirstPageGoesOverAsManyKeysOfManyBillsAsOfFew(t *testing.T) {
-	const small, large = population(2000), population(20_000)
+	const small, large = population(1000), population(10_000)
 	few, many := mustOpen(t, small.built(t)), mustOpen(t, large.built(t))
 	for name, q := range map[string]bill.Query{
 		"all": {}, "account": {Account: "second"}, "late": {Late: true}, "refund": {Refund: true}, "untold": {Untold: true},
@@ -138,7 +138,6 @@ func asked(b *testing.B, s *store, look func(*store) (int, error)) (best time.Du
 //	go test ./store/badger -run '^$' -bench Walk -benchtime 1x
 func BenchmarkWalk(b *testing.B) {
 	s := mustOpen(b, population(1_000_000).built(b))
-
 	for name, q := range map[string]bill.Query{
 		"all": {Limit: 1000}, "account": {Account: "second", Limit: 100}, "nobody's": {Account: "nobody's", Limit: 100},
 	} {
