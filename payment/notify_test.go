@@ -467,3 +467,25 @@ func TestADeadShopHoldsUpNeitherOtherOrdersNorOtherURLs(t *testing.T) {
 		}
 	}, targets...)
 }
+
+func TestANotificationKnowsWhenItsBillWasCreated(t *testing.T) {
+	notified(t, func(t *testing.T, c *counter, shop *mailbox) {
+		shop.set(status(http.StatusInternalServerError))
+		b := c.mustCreate(order("1"), payment.OutcomeNew)
+		pass(time.Hour)
+		c.ends(b, "SUCCESS")
+		told, err := c.store.Notifications(t.Context(), b.ID)
+		if err != nil || len(told) == 0 {
+			t.Fatalf("%d notifications, %v", len(told), err)
+		}
+		for _, n := range told {
+			if !n.BillCreatedAt.Equal(c.bill(b.ID).CreatedAt) {
+				t.Errorf("%s stands with a bill of %v", n.Type, n.BillCreatedAt)
+			}
+		}
+		untold, _, err := c.store.List(t.Context(), bill.Query{Untold: true, Limit: 10})
+		if err != nil || len(untold) != 1 || untold[0].ID != b.ID {
+			t.Errorf("untold: %v, %v", untold, err)
+		}
+	})
+}

@@ -22,7 +22,7 @@ const (
 
 // maxOrders is how many bills the beginning of an order code may match that
 // are sorted for each page; where there are more, the other indexes are walked.
-const maxOrders = 4000
+const maxOrders = 10_000
 
 // paging is one call for a page.
 type paging struct {

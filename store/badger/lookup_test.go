@@ -72,7 +72,7 @@ func lookups(p population) map[string]func(*store) (found int, err error) {
 
 // TestAFirstPageGoesOverAsManyKeysOfManyBillsAsOfFew counts instead of timing.
 func TestAFirstPageGoesOverAsManyKeysOfManyBillsAsOfFew(t *testing.T) {
-	const small, large = population(2000), population(20_000)
+	const small, large = population(1000), population(10_000)
 	few, many := mustOpen(t, small.built(t)), mustOpen(t, large.built(t))
 	for name, q := range map[string]bill.Query{
 		"all": {}, "account": {Account: "second"}, "late": {Late: true}, "refund": {Refund: true}, "untold": {Untold: true},
@@ -110,25 +110,26 @@ func BenchmarkLookup(b *testing.B) {
 			base, _ := asked(b, few, fromFew[name])
 			b.ResetTimer()
 			took, found := asked(b, many, questions[name])
+			b.ReportMetric(milliseconds(took), "best-ms")
 			b.ReportMetric(float64(took)/float64(base), "x10k")
 			b.ReportMetric(float64(found), "found")
 		})
 	}
 }
 
-// asked returns the median of the times that an answer takes.
-func asked(b *testing.B, s *store, look func(*store) (int, error)) (median time.Duration, found int) {
-	var took []time.Duration
+// asked returns the shortest of the times that an answer takes: what is above
+// it, others have had of the machine.
+func asked(b *testing.B, s *store, look func(*store) (int, error)) (best time.Duration, found int) {
+	best = time.Hour
 	for range b.N {
 		begin := time.Now()
 		n, err := look(s)
 		if err != nil {
 			b.Fatal(err)
 		}
-		found, took = n, append(took, time.Since(begin))
+		found, best = n, min(best, time.Since(begin))
 	}
-	slices.Sort(took)
-	return took[len(took)/2], found
+	return best, found
 }
 
 // BenchmarkWalk goes through all of a million bills, and says how long the
@@ -172,10 +173,11 @@ func walked(b *testing.B, s *store, q bill.Query) {
 		}
 	}
 	slices.Sort(took)
-	milliseconds := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	b.ReportMetric(milliseconds(took[len(took)/2]), "median-ms")
 	b.ReportMetric(milliseconds(took[len(took)*99/100]), "99th-ms")
 	b.ReportMetric(float64(grown)/(1<<20), "heap-MB")
 	b.ReportMetric(float64(bills), "bills")
 	b.ReportMetric(float64(len(took)), "pages")
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

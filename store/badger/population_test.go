@@ -19,9 +19,9 @@ import (
 )
 
 // population is a store's worth of bills, the last of them created at noon and
-// the others every eight seconds before, each with all that belongs to it. What
-// an operator looks for is a hundredth of it, whatever its size; a tenth, the
-// newest, is open.
+// the others every eight seconds before, each with all that listings touch:
+// its details and its history are left out. What an operator looks for is a
+// hundredth of it, whatever its size; a tenth, the newest, is open.
 type population int
 
 const orderGroups = 1000
@@ -93,8 +93,6 @@ func (p population) records(tb testing.TB, i int) (writes []write) {
 	}
 	b := p.bill(i)
 	add(textKey(kindBill, b.ID), b)
-	add(textKey(kindDetails, b.ID), bill.Details{Description: "Two shirts"})
-	add(eventKey(b.ID, 1, 0), bill.Event{Kind: bill.EventCreated, At: b.CreatedAt, Source: bill.ByShop, To: bill.Created, Version: 1})
 	if n, told := p.notification(i, b); told {
 		add(textKey(kindNotification, n.ID), n)
 	}
