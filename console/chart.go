@@ -46,7 +46,8 @@ type (
 const (
 	left, right = 420, 3980
 	top, bottom = 120, 1500
-	mostLabels  = 8
+	fewPoints   = 8 // have a label each; of more, only so many have:
+	mostLabels  = 6
 )
 
 // drawn returns the chart with its picture.
@@ -74,7 +75,10 @@ func (c chart) scaled(highest int) chart {
 		highest = roundAbove(most)
 	}
 	width := (right - left) / max(len(c.Points), 1)
-	every := (len(c.Points) + mostLabels - 1) / mostLabels
+	every := 1
+	if len(c.Points) > fewPoints {
+		every = (len(c.Points) + mostLabels - 1) / mostLabels
+	}
 	for i, p := range c.Points {
 		x, height := left+i*width, max(p.Value, 0)*(bottom-top)/highest
 		c.Bars = append(c.Bars, bar{X: x + width/8, Y: bottom - height, Width: width - width/4, Height: height})

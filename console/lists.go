@@ -18,7 +18,6 @@ type told struct {
 	Since         string
 	Problem       string
 	Notifications []bill.Notification
-	Words         map[bill.NotificationState]string
 	First, Next   string
 }
 
@@ -38,7 +37,7 @@ func (v *visit) notifications() error {
 	if err != nil {
 		return err
 	}
-	p := told{frame: v.frame("notifications", "Notifications"), Since: values.Get("since"), Words: stateWords}
+	p := told{frame: v.frame("notifications", "Notifications"), Since: values.Get("since")}
 	for _, s := range []bill.NotificationState{bill.Dead, bill.Pending, bill.Delivered, bill.Superseded} {
 		p.States = append(p.States, state{s, stateWords[s]})
 	}

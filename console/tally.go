@@ -101,8 +101,8 @@ func (t *tally) charts() []chart {
 	toPay.Summary = fmt.Sprintf("From the order to the payment%s.", middle(t.toPay))
 	webhooks := spread("webhooks", "Webhook delay", "Payments", t.webhooks, webhookTimes)
 	webhooks.Summary = fmt.Sprintf("From the payment to QLink's webhook%s. Payments found by asking, without one: %d.", middle(t.webhooks), t.asked)
-	backlog := t.chart("backlog", "Notification backlog "+by, "Waiting at the end", t.waiting[:])
-	backlog.Summary = fmt.Sprintf("Notifications that shops had not taken yet. Given up in this time: %d.", t.dead)
+	backlog := t.chart("backlog", "Notification backlog "+by, "Waiting", t.waiting[:])
+	backlog.Summary = fmt.Sprintf("Notifications that shops had not taken yet, at the end of each time. Given up in this time: %d.", t.dead)
 	return []chart{paid, rate, toPay, webhooks, backlog}
 }
 

@@ -19,6 +19,7 @@ var functions = template.FuncMap{
 	"status":  statusWords,
 	"tone":    tone,
 	"source":  source,
+	"state":   func(s bill.NotificationState) string { return stateWords[s] },
 	"web":     isWeb,
 }
 
