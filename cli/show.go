@@ -56,7 +56,10 @@ func (s *session) detail(name, store string) (jsontext.Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		raw, err := stores.Show(s, store, name)
+		raw, doubt, err := stores.Show(s, store, name)
+		if doubt != nil {
+			s.out.note("Beware: %s", doubt)
+		}
 		if errors.Is(err, ErrUnknown) {
 			err = &failure{exitNo, err}
 		}

@@ -12,9 +12,10 @@ import (
 // they come from. Errors say in plain words what is wrong and, where a store is
 // open, that it is.
 type Stores interface {
-	// Show returns the bill of that name as the admin API would; an error that
-	// wraps ErrUnknown says that there is none.
-	Show(ctx context.Context, dir, name string) (jsontext.Value, error)
+	// Show returns the bill of that name as the admin API would. A doubt says why
+	// what is read may not be all there was; an error that wraps ErrUnknown, that
+	// there is none.
+	Show(ctx context.Context, dir, name string) (detail jsontext.Value, doubt, err error)
 	// Restore fills an empty folder, or one that is not there yet.
 	Restore(ctx context.Context, backup io.Reader, dir string) (Content, error)
 	// Check reads all of a folder and passes on each damage found.
@@ -25,8 +26,8 @@ type Stores interface {
 
 // Content is what a store or a backup holds.
 type Content struct {
-	Bills   int64  `json:"bills"`
-	Records int64  `json:"records"`
+	Bills   uint64 `json:"bills"`
+	Records uint64 `json:"records"`
 	StoreID string `json:"storeId,omitzero"`
 	TakenAt string `json:"takenAt,omitzero"` // of a backup: RFC 3339
 }
