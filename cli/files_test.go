@@ -43,11 +43,14 @@ func (s *shelf) Check(_ context.Context, dir string, found func(string) error) (
 	return cli.Content{Bills: 7, Records: 50}, nil
 }
 
-func (s *shelf) Show(_ context.Context, dir, name string) (of jsontext.Value, doubt, err error) {
+func (s *shelf) Show(_ context.Context, dir, name string) (raw jsontext.Value, doubt, err error) {
 	if name != "O2" {
 		return nil, nil, cli.ErrUnknown
 	}
-	return jsontext.Value(detail), nil, nil
+	if filepath.Base(dir) == "old" {
+		doubt = errors.New("it has gone back")
+	}
+	return jsontext.Value(detail), doubt, nil
 }
 
 func entries(t *testing.T, dir string) (names []string) {
@@ -176,6 +179,9 @@ func TestAFolderIsCheckedAndRead(t *testing.T) {
 	run("check", "/x/damaged").want(t, 4, "Damage: bill b-1: checksum\nDamage: bill\\u001b[2J b-2: gone\n")
 	run("check", "/x/open").complains(t, 1, "a Caddy has it open")
 	run("show", "O2", "--store", "/x/store").has(t, 0, "b-2", "History")
+	if r := run("show", "O2", "--store", "/x/old", "--json"); r.code != 0 || r.err != "Beware: it has gone back\n" {
+		t.Errorf("%+v", r)
+	}
 	run("show", "O3", "--store", "/x/store").complains(t, 3, "no bill has this name")
 	offline(t, "", "check", "/x").complains(t, 1, "no store that can be read")
 }

@@ -25,6 +25,7 @@ type reportJSON struct {
 	Verdict     string `json:"verdict"`
 	Wrong       int64  `json:"wrong"`
 	InFlight    int64  `json:"inFlight"`
+	Resolved    int64  `json:"resolved"`
 	Bills       int64  `json:"bills"`
 	Compared    int64  `json:"compared"`
 	NotCompared int64  `json:"notCompared"`
@@ -174,6 +175,7 @@ func (p *printer) report(r reportJSON) error {
 		{"  not compared", number(r.NotCompared), 0},
 		{"  never sent", number(r.Unsent), 0},
 		{"On their way", number(r.InFlight), 0},
+		{"Seen to already", number(r.Resolved), 0},
 	})
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ func (s *session) detail(name, store string) (jsontext.Value, error) {
 		}
 		raw, doubt, err := stores.Show(s, store, name)
 		if doubt != nil {
-			s.out.note("This may not be all: %v", doubt)
+			s.out.note("Beware: %s", doubt)
 		}
 		if errors.Is(err, ErrUnknown) {
 			err = &failure{exitNo, err}

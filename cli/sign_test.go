@@ -203,7 +203,7 @@ func TestVerifySaysWhatAShopDidOtherwise(t *testing.T) {
 	for reason, signature := range map[string]string{
 		"another secret, or over another body": sign("guess", "POST", "/qlink/bills?a=1", body),
 		"stale: it is 10m":                     handlers.Sign(apiSecret, now.Add(-10*time.Minute), "POST", "/qlink/bills?a=1", []byte(body)),
-		"from the future: 10m":                 handlers.Sign(apiSecret, now.Add(10*time.Minute+time.Second), "POST", "/qlink/bills?a=1", []byte(body)),
+		"from the future: 10m":                 handlers.Sign(apiSecret, now.Add(10*time.Minute+30*time.Second), "POST", "/qlink/bills?a=1", []byte(body)),
 		"not of the form t=":                   "v1=00",
 		"no number of seconds":                 "t=x,v1=00",
 		"not 64 hexadecimal digits":            "t=1,v1=00",

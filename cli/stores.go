@@ -12,9 +12,9 @@ import (
 // they come from. Errors say in plain words what is wrong and, where a store is
 // open, that it is.
 type Stores interface {
-	// Show returns the bill of that name as the admin API would; an error that
-	// wraps ErrUnknown says that there is none. doubt, where not nil, is why the
-	// folder may not hold all that was in the store.
+	// Show returns the bill of that name as the admin API would. A doubt says why
+	// what is read may not be all there was; an error that wraps ErrUnknown, that
+	// there is none.
 	Show(ctx context.Context, dir, name string) (detail jsontext.Value, doubt, err error)
 	// Restore fills an empty folder, or one that is not there yet.
 	Restore(ctx context.Context, backup io.Reader, dir string) (Content, error)

@@ -102,7 +102,7 @@ func stale(at, now time.Time, maxAge time.Duration) string {
 	case age > maxAge:
 		return fmt.Sprintf("the signature is genuine but stale: it is %s old, %s at most", age.Round(time.Second), maxAge)
 	case age < -maxAge:
-		return fmt.Sprintf("the signature is genuine but from the future: %s ahead, %s at most; whose clock is wrong?", (-age).Round(time.Second), maxAge)
+		return fmt.Sprintf("the signature is genuine but from the future: %s ahead, %s at most: one of the two clocks is wrong", (-age).Round(time.Second), maxAge)
 	}
 	return ""
 }
