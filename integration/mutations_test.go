@@ -263,7 +263,7 @@ var mutations = []mutation{
 		"durable before the call", "/apply before the commit", "payment/create.go",
 		"./payment TestSixtyFourPostsOfOneOrderAreOnePayment|TestABillIsStoredBeforeTheGatewayHearsOfIt",
 		[]edit{
-			{"\tif err := w.store.Commit(w.ctx, change); err != nil {\n\t\treturn Created{}, fmt.Errorf(\"store bill", "\tanswer, failed := w.account.Gateway.Apply(w.ctx, applyRequest(b, o.Details))\n\tif err := w.store.Commit(w.ctx, change); err != nil {\n\t\treturn Created{}, fmt.Errorf(\"store bill"},
+			{"\tif err := w.engine.commit(w.ctx, w.store, change); err != nil {\n\t\treturn Created{}, fmt.Errorf(\"store bill", "\tanswer, failed := w.account.Gateway.Apply(w.ctx, applyRequest(b, o.Details))\n\tif err := w.engine.commit(w.ctx, w.store, change); err != nil {\n\t\treturn Created{}, fmt.Errorf(\"store bill"},
 			{"\treturn outcomeOf(w.apply(b, o.Details)), nil", "\te := bill.Event{At: w.now(), Source: bill.ByApply, Kind: bill.EventApplyAccepted, Report: bill.Report{BillCode: answer.BillCode, ActionValue: answer.ActionValue}}\n\tif failed != nil {\n\t\te = w.failedApply(e, failed)\n\t}\n\tstep, err := w.record(b.ID, e)\n\tif err != nil {\n\t\treturn Created{}, err\n\t}\n\treturn outcomeOf(w.pursue(step)), nil"},
 		},
 	},
@@ -309,7 +309,7 @@ var mutations = []mutation{
 	{
 		"outbox in the transaction", "stored after the change", "payment/work.go",
 		"./payment TestAChangeAndWhatTheShopIsToldOfItAreOneCommit",
-		[]edit{{"\t\t\terr = w.store.Commit(w.ctx, change)\n", "\t\t\ttold := change.Notifications\n\t\t\tchange = bill.Change{Order: change.Order, Bills: change.Bills}\n\t\t\terr = w.store.Commit(w.ctx, change)\n\t\t\tif err == nil && len(told) > 0 {\n\t\t\t\terr = w.store.Commit(w.ctx, bill.Change{Notifications: told})\n\t\t\t}\n"}},
+		[]edit{{"\t\t\terr = w.engine.commit(w.ctx, w.store, change)\n", "\t\t\ttold := change.Notifications\n\t\t\tchange = bill.Change{Order: change.Order, Bills: change.Bills}\n\t\t\terr = w.engine.commit(w.ctx, w.store, change)\n\t\t\tif err == nil && len(told) > 0 {\n\t\t\t\terr = w.engine.commit(w.ctx, w.store, bill.Change{Notifications: told})\n\t\t\t}\n"}},
 	},
 	{
 		"outbox in the transaction", "forgotten", "payment/work.go",
@@ -351,7 +351,7 @@ var mutations = []mutation{
 	{
 		"one-order lock", "the engine overwrites a newer order", "payment/create.go",
 		"./payment TestTwoWhoReadTheSameOrderMakeOnePayment",
-		[]edit{{"\tif err := w.store.Commit(w.ctx, change); err != nil {\n\t\treturn Created{}, fmt.Errorf(\"store bill", "\terr := w.store.Commit(w.ctx, change)\n\tfor errors.Is(err, bill.ErrConflict) {\n\t\tnewest, _ := w.store.Order(w.ctx, record.Key)\n\t\trecord.Revision = newest.Revision + 1\n\t\terr = w.store.Commit(w.ctx, change)\n\t}\n\tif err != nil {\n\t\treturn Created{}, fmt.Errorf(\"store bill"}},
+		[]edit{{"\tif err := w.engine.commit(w.ctx, w.store, change); err != nil {\n\t\treturn Created{}, fmt.Errorf(\"store bill", "\terr := w.engine.commit(w.ctx, w.store, change)\n\tfor errors.Is(err, bill.ErrConflict) {\n\t\tnewest, _ := w.store.Order(w.ctx, record.Key)\n\t\trecord.Revision = newest.Revision + 1\n\t\terr = w.engine.commit(w.ctx, w.store, change)\n\t}\n\tif err != nil {\n\t\treturn Created{}, fmt.Errorf(\"store bill"}},
 	},
 	{
 		"one-order lock", "the answer to an Idempotency-Key is forgotten", "payment/create.go",
