@@ -119,3 +119,21 @@ func FuzzHandlerGrammar(f *testing.F) {
 		}
 	})
 }
+
+func FuzzConsoleGrammar(f *testing.F) {
+	f.Add("prefix /office\nuser {http.request.header.Remote-User}\nread_only")
+	f.Add("prefix /\nunprotected")
+	f.Add("prefix {env.P}\nuser {http.vars.who}")
+	f.Fuzz(func(t *testing.T, body string) {
+		var c Console
+		if c.UnmarshalCaddyfile(caddyfile.NewTestDispenser("qlink_console {\n"+body+"\n}")) != nil {
+			return
+		}
+		if c.User != "" && !aUser.MatchString(c.User) {
+			t.Errorf("users are told by %q", c.User)
+		}
+		if _, err := json.Marshal(c); err != nil {
+			t.Errorf("it was taken but cannot be written as JSON: %v", err)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -30,9 +31,7 @@ func TestAFormFromElsewhereIsRefused(t *testing.T) {
 	} {
 		req := o.request(http.MethodPost, path, values)
 		req.Header.Del("Sec-Fetch-Site")
-		for key, value := range headers {
-			req.Header[key] = value
-		}
+		maps.Copy(req.Header, headers)
 		o.send(req).want(403, "did not come from this console")
 		if now := o.read(b); now.Status != bill.Wait {
 			t.Fatalf("%s cancelled it: %s", name, now.Status)
