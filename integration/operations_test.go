@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
@@ -115,7 +116,10 @@ func TestTheOperatorsPageTheGatewayWasDown(t *testing.T) {
 				o.checkout(order(fmt.Sprintf("O-110%d", n+1), "15000"), 202)
 			}
 		},
-		"the gateway is up again": func() { o.gateway.start() },
+		"the gateway is up again": func() {
+			o.gateway.start()
+			<-time.After(2 * time.Second) // until the youngest bill is older than what the page asks for
+		},
 	})
 	orders := byOrder(ledgerOf(t, o.gateway).Payments)
 	for code, payments := range orders {
