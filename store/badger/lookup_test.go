@@ -72,7 +72,7 @@ func lookups(p population) map[string]func(*store) (found int, err error) {
 
 // TestAFirstPageGoesOverAsManyKeysOfManyBillsAsOfFew counts instead of timing.
 func TestAFirstPageGoesOverAsManyKeysOfManyBillsAsOfFew(t *testing.T) {
-	const small, large = population(1000), population(10_000)
+	const small, large = population(2000), population(10_000)
 	few, many := mustOpen(t, small.built(t)), mustOpen(t, large.built(t))
 	for name, q := range map[string]bill.Query{
 		"all": {}, "account": {Account: "second"}, "late": {Late: true}, "refund": {Refund: true}, "untold": {Untold: true},
