@@ -190,11 +190,10 @@ func (c *client) complaint(resp *http.Response) error {
 	if err != nil || json.Unmarshal(body, answer) != nil || answer.Message == "" {
 		return fmt.Errorf("the Caddy at %s answers %s: has it this module?", c.endpoint.Name, resp.Status)
 	}
-	aboutOne := strings.HasPrefix(resp.Request.URL.Path, "/qlink/bills/")
 	switch {
 	case resp.StatusCode == http.StatusBadRequest:
 		return &failure{exitUsage, answer}
-	case resp.StatusCode == http.StatusNotFound && (!aboutOne || strings.HasSuffix(answer.Message, noApp)):
+	case resp.StatusCode == http.StatusNotFound && strings.HasSuffix(answer.Message, noApp):
 		return answer
 	}
 	switch resp.StatusCode {
