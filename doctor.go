@@ -119,13 +119,13 @@ func (a *App) examinedStore(ctx context.Context) (doctor.Store, error) {
 
 // backlog counts what waits for a person.
 func (a *App) backlog(ctx context.Context) (doctor.Backlog, error) {
-	stats, err := a.engine.Stats(ctx)
+	gauges, err := a.engine.Gauges(ctx)
 	if err != nil {
 		return doctor.Backlog{}, err
 	}
 	stuck, err := a.stuck(ctx)
 	return doctor.Backlog{
-		Dead: stats.Notifications[bill.Dead], Orphans: stats.Orphans, OldestPendingAt: stats.OldestPending, Stuck: stuck,
+		Dead: gauges.Notifications[bill.Dead], Orphans: gauges.Orphans, OldestPendingAt: gauges.OldestPending, Stuck: stuck,
 	}, err
 }
 

@@ -105,7 +105,7 @@ func (s sender) stored(g payment.Gauges) {
 	}
 	s.value(gaugeLate, float64(g.Counts.Late))
 	s.value(gaugeRefunds, float64(g.Counts.Refunds))
-	s.value(gaugePendingAge, g.OldestPending.Seconds())
+	s.value(gaugePendingAge, g.PendingAge.Seconds())
 	s.value(gaugeReconcileLag, g.ReconcileLag.Seconds())
 	s.value(gaugeOrphans, float64(g.Counts.Orphans))
 	if g.StoreBytes != nil {

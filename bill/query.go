@@ -56,3 +56,13 @@ type Counts struct {
 	OldestPending time.Time // when the longest pending notification was created; zero: none is pending
 	OldestDue     time.Time // since when the bill that is due the longest is; zero: none has a time
 }
+
+// Open returns how many bills have not ended.
+func (c Counts) Open() (n uint64) {
+	for s, bills := range c.Bills {
+		if !s.Final() {
+			n += bills
+		}
+	}
+	return n
+}

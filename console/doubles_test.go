@@ -79,7 +79,7 @@ type broken struct {
 	err error
 }
 
-func (b broken) Stats(context.Context) (payment.Stats, error) { return payment.Stats{}, b.err }
+func (b broken) Gauges(context.Context) (payment.Gauges, error) { return payment.Gauges{}, b.err }
 
 // crowd is an engine that lists a page of bills, and the same again for ever
 // unless it is the last.

@@ -45,8 +45,8 @@ func (p period) begin(now time.Time) time.Time {
 type overview struct {
 	frame
 
-	payment.Stats
-	Counts   []count
+	payment.Gauges
+	Statuses []count
 	Pending  uint64 // notifications
 	Dead     uint64 // likewise
 	Stuck    string // how many, or "50 or more"
@@ -83,12 +83,12 @@ func (v *visit) overview() error {
 			return operator.Refuse(http.StatusBadRequest, fmt.Errorf("there is no range %.20q", name))
 		}
 	}
-	if o.Stats, err = v.Payments.Stats(v.r.Context()); err != nil {
+	if o.Gauges, err = v.Payments.Gauges(v.r.Context()); err != nil {
 		return err
 	}
-	o.Pending, o.Dead = o.Stats.Notifications[bill.Pending], o.Stats.Notifications[bill.Dead]
+	o.Pending, o.Dead = o.Notifications[bill.Pending], o.Notifications[bill.Dead]
 	for _, status := range bill.Statuses() {
-		o.Counts = append(o.Counts, count{status, o.Stats.Counts.Bills[status]})
+		o.Statuses = append(o.Statuses, count{status, o.Counts.Bills[status]})
 	}
 	stuck, next, err := operator.Page(v.r.Context(), v.Payments, bill.Query{StuckAt: v.Now(), Limit: perPage})
 	if err != nil {

@@ -83,7 +83,7 @@ type statsView struct {
 
 type billCounts struct {
 	Total     uint64                 `json:"total"`
-	Open      int                    `json:"open"`
+	Open      uint64                 `json:"open"`
 	ByStatus  map[bill.Status]uint64 `json:"byStatus"`
 	Late      uint64                 `json:"latePayments"`
 	RefundDue uint64                 `json:"refundsDue"`
@@ -118,28 +118,36 @@ func serveStats(d Desk, w http.ResponseWriter, r *http.Request) error {
 	if _, err := Parameters(r); err != nil {
 		return err
 	}
-	s, err := d.Payments.Stats(r.Context())
+	g, err := d.Payments.Gauges(r.Context())
 	if err != nil {
 		return err
 	}
 	v := statsView{
-		Bills: billCounts{Open: s.Open, ByStatus: make(map[bill.Status]uint64), Late: s.Late, RefundDue: s.Refunds},
+		Bills: billCounts{Open: g.Open(), ByStatus: make(map[bill.Status]uint64), Late: g.Late, RefundDue: g.Refunds},
 		Notifications: notificationCounts{
-			Pending: s.Notifications[bill.Pending], Dead: s.Notifications[bill.Dead],
-			Delivered: s.Notifications[bill.Delivered], Superseded: s.Notifications[bill.Superseded],
-			OldestPendingAt: timestamp(s.OldestPending),
+			Pending: g.Notifications[bill.Pending], Dead: g.Notifications[bill.Dead],
+			Delivered: g.Notifications[bill.Delivered], Superseded: g.Notifications[bill.Superseded],
+			OldestPendingAt: timestamp(g.OldestPending),
 		},
-		Orphans: s.Orphans, Reconcile: reconcileView{timestamp(s.OldestDue)}, Watchers: s.Watchers,
-		Store: storeView{SizeBytes: s.Size, FreeBytes: s.FreeSpace, CheckoutsClosedSince: timestamp(s.ClosedSince)},
+		Orphans: g.Orphans, Reconcile: reconcileView{timestamp(g.OldestDue)}, Watchers: g.Watchers,
+		Store: storeView{SizeBytes: known(g.StoreBytes), FreeBytes: known(g.FreeBytes), CheckoutsClosedSince: timestamp(g.ClosedSince)},
 	}
 	for _, status := range bill.Statuses() {
-		v.Bills.ByStatus[status] = s.Counts.Bills[status]
-		v.Bills.Total += s.Counts.Bills[status]
+		v.Bills.ByStatus[status] = g.Counts.Bills[status]
+		v.Bills.Total += g.Counts.Bills[status]
 	}
-	for _, g := range s.Gateways {
-		v.Accounts = append(v.Accounts, accountHealth{g.Account, g.LiveMode, g.Answers})
+	for _, gateway := range g.Gateways {
+		v.Accounts = append(v.Accounts, accountHealth{gateway.Account, gateway.LiveMode, gateway.Answers})
 	}
 	return send(w, http.StatusOK, v)
+}
+
+// known is what a store could tell, and 0 where it could not.
+func known(n *uint64) uint64 {
+	if n == nil {
+		return 0
+	}
+	return *n
 }
 
 // endless lifts the time limit that Caddy's admin endpoint sets on a request:

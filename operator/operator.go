@@ -30,7 +30,7 @@ type Payments interface {
 	DetailsOf(ctx context.Context, id string) (bill.Details, error)
 	Notifications(ctx context.Context, q bill.NotificationQuery) (page []bill.Notification, next string, err error)
 	Orphans(ctx context.Context, cursor string, limit int) (page []bill.Orphan, next string, err error)
-	Stats(ctx context.Context) (payment.Stats, error)
+	Gauges(ctx context.Context) (payment.Gauges, error)
 	Follow(ctx context.Context, begun func(), each func(bill.Bill) error) error
 	Report(ctx context.Context, q payment.ReportQuery, progress func(done int)) (payment.Report, error)
 	Backup(ctx context.Context, w io.Writer) (bill.Manifest, error)

@@ -10,15 +10,16 @@ import (
 // Gauges is how the bills of a store stand at a moment, and what is around
 // them, for who looks every few seconds.
 type Gauges struct {
-	Watchers int
+	Watchers int // event streams and long polls that follow a bill
 	Gateways []Health
 
-	Counts        bill.Counts
-	OldestPending time.Duration // age of the notification that is pending the longest; 0: none is
-	ReconcileLag  time.Duration // how long the bill that is due the longest has been so; 0: none is
-	StoreBytes    *uint64       // nil: the store cannot tell
-	FreeBytes     *uint64       // likewise
-	Closed        bool          // no new order is taken: see Ready, but for its limits
+	bill.Counts
+	PendingAge   time.Duration // of the notification that is pending the longest; 0: none is
+	ReconcileLag time.Duration // how long the bill that is due the longest has been so; 0: none is
+	StoreBytes   *uint64       // nil: the store cannot tell
+	FreeBytes    *uint64       // likewise
+	Closed       bool          // no new order is taken: see Ready, but for its limits
+	ClosedSince  time.Time     // when the store was restored from a backup, until it is reopened
 }
 
 // Gauges reads them. What is not read from the store is there beside an error,
@@ -33,9 +34,9 @@ func (e *Engine) Gauges(ctx context.Context) (Gauges, error) {
 	if g.Counts, err = store.Counts(ctx); err != nil {
 		return g, err
 	}
-	g.OldestPending = e.since(g.Counts.OldestPending)
-	g.ReconcileLag = e.since(g.Counts.OldestDue)
-	g.Closed = e.usable(store) != nil
+	g.PendingAge = e.since(g.OldestPending)
+	g.ReconcileLag = e.since(g.OldestDue)
+	g.Closed, g.ClosedSince = e.usable(store) != nil, bill.CheckoutsClosed(store)
 	if sizer, ok := store.(bill.Sizer); ok {
 		g.StoreBytes = told(sizer.Size)
 	}

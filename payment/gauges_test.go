@@ -24,7 +24,7 @@ func (c *counter) gauges() payment.Gauges {
 
 func TestGaugesTellHowTheStoreStands(t *testing.T) {
 	at(t, func(t *testing.T, c *counter) {
-		if g := c.gauges(); g.Counts.Orphans != 0 || g.ReconcileLag != 0 || g.OldestPending != 0 || g.Closed || g.FreeBytes != nil {
+		if g := c.gauges(); g.Counts.Orphans != 0 || g.ReconcileLag != 0 || g.PendingAge != 0 || g.Closed || g.FreeBytes != nil {
 			t.Errorf("of nothing: %+v", g)
 		}
 		paid := c.mustCreate(order("15000"), payment.OutcomeNew)
@@ -56,11 +56,11 @@ func TestTheOldestNotificationThatIsNotDeliveredHasItsAge(t *testing.T) {
 		later.OrderCode = "O2"
 		c.mustNotify(c.mustCreate(later, payment.OutcomeNew), "SUCCESS")
 		pass(time.Hour)
-		if g := c.gauges(); g.OldestPending != 2*time.Hour || g.Counts.Notifications[bill.Pending] != 2 {
+		if g := c.gauges(); g.PendingAge != 2*time.Hour || g.Counts.Notifications[bill.Pending] != 2 {
 			t.Errorf("%+v", g)
 		}
 		pass(5 * 24 * time.Hour)
-		if g := c.gauges(); g.OldestPending != 0 || g.Counts.Notifications[bill.Dead] != 2 {
+		if g := c.gauges(); g.PendingAge != 0 || g.Counts.Notifications[bill.Dead] != 2 {
 			t.Errorf("given up: %+v", g)
 		}
 	})

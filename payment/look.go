@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 )
@@ -174,54 +173,11 @@ func (e *Engine) Follow(ctx context.Context, begun func(), each func(bill.Bill) 
 	}
 }
 
-// Stats are what an operator sees at a glance.
-type Stats struct {
-	bill.Counts
-
-	Open      int      // bills that have not ended
-	Watchers  int      // who follows a bill's page or status now
-	FreeSpace uint64   // bytes where the store writes; 0 where it cannot tell
-	Size      uint64   // bytes that the store takes; 0 where it cannot tell
-	Gateways  []Health // by account
-
-	ClosedSince time.Time // when the store was restored, until it is reopened
-}
-
 // Health is how an account's gateway does.
 type Health struct {
 	Account  string
 	LiveMode bool
 	Answers  bool // false after several calls in a row were not answered, until one is
-}
-
-// Stats returns the figures of now.
-//
-// Errors: bill.ErrUnavailable.
-func (e *Engine) Stats(ctx context.Context) (s Stats, err error) {
-	store, release, err := e.cfg.Store(ctx)
-	if err != nil {
-		return Stats{}, err
-	}
-	defer release()
-	if s.Counts, err = store.Counts(ctx); err != nil {
-		return Stats{}, err
-	}
-	if s.Open, err = store.OpenBills(ctx); err != nil {
-		return Stats{}, err
-	}
-	if disk, ok := store.(bill.FreeSpacer); ok {
-		if s.FreeSpace, err = disk.FreeSpace(); err != nil {
-			return Stats{}, fmt.Errorf("free space: %w", err)
-		}
-	}
-	if sizer, ok := store.(bill.Sizer); ok {
-		if s.Size, err = sizer.Size(); err != nil {
-			return Stats{}, fmt.Errorf("size of the store: %w", err)
-		}
-	}
-	s.ClosedSince = bill.CheckoutsClosed(store)
-	s.Watchers, s.Gateways = e.watchers.count(), e.health()
-	return s, nil
 }
 
 func (e *Engine) health() (gateways []Health) {

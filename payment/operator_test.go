@@ -288,7 +288,7 @@ func TestAnOrphanIsSeenToOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		unseen := func() uint64 {
-			s, err := c.engine.Stats(t.Context())
+			s, err := c.engine.Gauges(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
