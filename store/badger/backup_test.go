@@ -224,7 +224,7 @@ func TestAnEmptyStoreIsBackedUpAndRestored(t *testing.T) {
 // Writers pay orders while the store is backed up. What they had done before is
 // there; what is there of the rest is a prefix of what each did.
 func TestABackupBesideWritersIsOneMoment(t *testing.T) {
-	s := lived(t, t.TempDir(), 3000) // some blocks
+	s := lived(t, t.TempDir(), 800) // some blocks
 	const writers = 4
 	var mu sync.Mutex
 	var acknowledged, before [writers]int
@@ -265,7 +265,7 @@ func TestABackupBesideWritersIsOneMoment(t *testing.T) {
 	dir := mustRestore(t, file.Bytes())
 	wantWhole(t, dir)
 	got := mustOpen(t, dir)
-	total := 3000
+	total := 800
 	for w := range writers {
 		held := 0
 		for ; ; held++ {
@@ -307,7 +307,7 @@ func (s *slowly) Write(p []byte) (int, error) {
 }
 
 func TestABackupEndsWithItsStoreWhichDoesNotWaitForIt(t *testing.T) {
-	s := lived(t, t.TempDir(), 3000)
+	s := lived(t, t.TempDir(), 800)
 	stuck, free := make(chan struct{}), make(chan struct{})
 	w := &slowly{Writer: io.Discard, started: func() {}, begin: func() {
 		close(stuck)
@@ -327,7 +327,7 @@ func TestABackupEndsWithItsStoreWhichDoesNotWaitForIt(t *testing.T) {
 }
 
 func TestABackupEndsWithItsContextAndWithItsWriter(t *testing.T) {
-	s := lived(t, t.TempDir(), 3000)
+	s := lived(t, t.TempDir(), 800)
 	cancelled, cancel := context.WithCancel(ctx)
 	if _, err := s.Backup(cancelled, &slowly{Writer: io.Discard, begin: cancel, started: func() {}}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
@@ -338,7 +338,7 @@ func TestABackupEndsWithItsContextAndWithItsWriter(t *testing.T) {
 	if _, err := s.Backup(ctx, w); !errors.Is(err, gone) {
 		t.Errorf("the reader has gone: %v", err)
 	}
-	if _, m := mustBackUp(t, s); m.Bills != 3000 {
+	if _, m := mustBackUp(t, s); m.Bills != 800 {
 		t.Errorf("afterwards: %+v", m)
 	}
 }
@@ -458,7 +458,7 @@ func blocks(t *testing.T, file []byte) (head []byte, all [][]byte, tail []byte) 
 }
 
 func TestABackupWhoseBlocksWereMovedIsRefused(t *testing.T) {
-	file, _ := mustBackUp(t, lived(t, t.TempDir(), 3000))
+	file, _ := mustBackUp(t, lived(t, t.TempDir(), 800))
 	head, all, tail := blocks(t, file)
 	if len(all) < 3 {
 		t.Fatalf("%d blocks", len(all))

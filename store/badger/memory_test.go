@@ -85,7 +85,7 @@ func liveHeap(do func()) (first, second uint64) {
 }
 
 func TestBackupRestoreAndCheckTakeNoMoreMemoryTheLongerTheyGoOn(t *testing.T) {
-	const bills = 100_000
+	const bills = populous
 	dir := target(t)
 	level := func(what string, do func()) {
 		first, second := liveHeap(do)

@@ -27,9 +27,9 @@ var ErrNotEmpty = errors.New("the folder is not empty")
 // to its end: what a restore that was killed leaves behind is no store.
 const unfinished = "a restore into this folder is under way, or was interrupted: then remove the folder, and restore once more"
 
-// checkSpaceEvery is how many bytes of a backup are restored between two looks
-// at the free space.
-const checkSpaceEvery = 4 << 20
+// minFreeToRestore is what stays free while a store is restored: more than the
+// tables that are being made, which are mapped, take together.
+const minFreeToRestore = minFreeSpace
 
 // VerifyBackup reads a whole backup and returns its manifest; an error that
 // wraps ErrBadBackup where it is not one, or damaged. progress, if not nil, is
@@ -123,13 +123,13 @@ func claim(dir string, size uint64) (*site, error) {
 	for !exists(existing) && filepath.Dir(existing) != existing {
 		existing, made = filepath.Dir(existing), existing
 	}
-	if err := checkFreeSpace(existing, minFreeSpace+size); err != nil {
+	if err := checkFreeSpace(existing, minFreeSpace+minFreeToRestore+size); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &site{dir: dir, made: made, minFree: minFreeToGoOn}
+	s := &site{dir: dir, made: made, minFree: minFreeToRestore}
 	if err := s.stake(); errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("%w: another restore has begun", ErrNotEmpty)
 	} else if err != nil {
@@ -223,13 +223,9 @@ func (s *site) fill(ctx context.Context, db *badgerdb.DB, b *backupReader, progr
 	// To be flushed after an error, too: to cancel it leaves goroutines behind.
 	defer func() { err = errors.Join(err, writer.Flush()) }()
 	var bills uint64
-	unchecked := int64(-checkSpaceEvery)
 	m, err = b.readAll(ctx, progress, func(records []backupRecord) error {
-		if b.bytes-unchecked > checkSpaceEvery {
-			unchecked = b.bytes
-			if err := checkFreeSpace(s.dir, s.minFree); err != nil {
-				return err
-			}
+		if err := checkFreeSpace(s.dir, s.minFree); err != nil {
+			return err
 		}
 		for _, r := range records {
 			switch r.key[0] {

@@ -117,7 +117,7 @@ func awaitFile(t *testing.T, path string) {
 }
 
 func TestWhatAnInterruptedRestoreLeavesIsNoStore(t *testing.T) {
-	file, _ := mustBackUp(t, lived(t, t.TempDir(), 3000))
+	file, _ := mustBackUp(t, lived(t, t.TempDir(), 800))
 	dir := target(t)
 	w, ended := restoring(t, dir)
 	if _, err := w.Write(file[:len(file)-10]); err != nil {
@@ -202,7 +202,7 @@ func TestARestoreLeavesAStoreAloneThatCameInBetween(t *testing.T) {
 }
 
 func TestARestoreEndsWithItsContextAndLeavesNothing(t *testing.T) {
-	file, _ := mustBackUp(t, lived(t, t.TempDir(), 3000))
+	file, _ := mustBackUp(t, lived(t, t.TempDir(), 800))
 	cancelled, cancel := context.WithCancel(ctx)
 	parent := t.TempDir()
 	if _, err := Restore(cancelled, bytes.NewReader(file), filepath.Join(parent, "store"), func(int64, uint64) { cancel() }); !errors.Is(err, context.Canceled) {
