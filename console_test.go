@@ -102,6 +102,7 @@ func TestAConsoleThatNobodyCouldBeSignedInForDoesNotLoad(t *testing.T) {
 		"nothing, in a handle":      {"handle /console/* {\n\t\tqlink_console\n\t}", "signs anybody in"},
 		"a header anybody may send": {"qlink_console {\n\t\tuser {header.Remote-User}\n\t}", "every client may send"},
 		"a header, and passwords":   {"basic_auth " + sitiSigns + "\n\tqlink_console {\n\t\tuser {header.Remote-User}\n\t}", "every client may send"},
+		"and passwords of a path":   {"basic_auth /console/* " + sitiSigns + "\n\tqlink_console {\n\t\tuser {header.Remote-User}\n\t}", "every client may send"},
 		"another header is copied":  {"forward_auth 127.0.0.1:9 {\n\t\turi /\n\t\tcopy_headers Remote-Groups\n\t}\n\tqlink_console {\n\t\tuser {header.Remote-User}\n\t}", "every client may send"},
 		"a copied header, not said": {"forward_auth 127.0.0.1:9 {\n\t\turi /\n\t\tcopy_headers Remote-User\n\t}\n\tqlink_console", "signs anybody in"},
 		"passwords of another site": {"qlink_console\n}\nhttp://other:0 {\n\tbasic_auth " + sitiSigns + "\n\trespond other", "signs anybody in"},
@@ -126,22 +127,24 @@ func TestAConsoleBehindForwardAuthKnowsTheCopiedUser(t *testing.T) {
 		}
 	}))
 	t.Cleanup(gate.Close)
-	base := run(t, caddyfileOf(inMemory, "forward_auth "+gate.Listener.Addr().String()+` {
+	for _, where := range []string{"", "/console/* "} { // the latter is a route of its own
+		base := run(t, caddyfileOf(inMemory, "forward_auth "+where+gate.Listener.Addr().String()+` {
 		uri /verify
 		copy_headers Remote-User
 	}
 	qlink_console {
 		user {header.Remote-User}
 	}`))
-	known := func(r *http.Request) { r.AddCookie(&http.Cookie{Name: "who", Value: "budi"}) }
-	if status, text, _ := browse(t, base+"/console/", known); status != http.StatusOK || !strings.Contains(text, "<bdi>budi</bdi>") {
-		t.Errorf("%d\n%s", status, text)
-	}
-	if status, text, _ := browse(t, base+"/console/", known, remoteUser("siti")); status != http.StatusOK || !strings.Contains(text, "<bdi>budi</bdi>") {
-		t.Errorf("who says that he is another: %d\n%s", status, text)
-	}
-	if status, text, _ := browse(t, base+"/console/", remoteUser("siti")); status != http.StatusForbidden {
-		t.Errorf("whom nobody knows, and who says that he is siti: %d\n%s", status, text)
+		known := func(r *http.Request) { r.AddCookie(&http.Cookie{Name: "who", Value: "budi"}) }
+		if status, text, _ := browse(t, base+"/console/", known); status != http.StatusOK || !strings.Contains(text, "<bdi>budi</bdi>") {
+			t.Errorf("%d\n%s", status, text)
+		}
+		if status, text, _ := browse(t, base+"/console/", known, remoteUser("siti")); status != http.StatusOK || !strings.Contains(text, "<bdi>budi</bdi>") {
+			t.Errorf("who says that he is another: %d\n%s", status, text)
+		}
+		if status, text, _ := browse(t, base+"/console/", remoteUser("siti")); status != http.StatusForbidden {
+			t.Errorf("whom nobody knows, and who says that he is siti: %d\n%s", status, text)
+		}
 	}
 }
 
