@@ -71,7 +71,7 @@ func TestTheAdminAPITellsTheWholeStoryOfABillAndActsOnIt(t *testing.T) {
 	w.operate("POST", "/qlink/bills/O-1/cancel", "").want(t, 409)
 	w.operate("DELETE", "/qlink/bills/O-1", "").want(t, 405)
 	w.operate("GET", "/qlink/bills/nobody", "").want(t, 404)
-	if error := decode[struct{ Error string }](t, w.operate("GET", "/qlink/bills?nonsense=1", "").want(t, 400).body).Error; error == "" {
+	if words := decode[struct{ Error string }](t, w.operate("GET", "/qlink/bills?nonsense=1", "").want(t, 400).body).Error; words == "" {
 		t.Error("refused without a word")
 	}
 	if lines := strings.Count(string(w.operate("GET", "/qlink/export", "").want(t, 200).body), "\n"); lines != 2 {

@@ -171,8 +171,8 @@ func (s *samples) shown(text string) string {
 // meant takes the samples out of a command.
 func (s *samples) meant(line string) string {
 	return anyID.ReplaceAllStringFunc(strings.ReplaceAll(line, "/srv/shop", s.home), func(id string) string {
-		if real := s.ids[id]; real != "" {
-			return real
+		if meant := s.ids[id]; meant != "" {
+			return meant
 		}
 		return id
 	})
