@@ -34,8 +34,9 @@ type Console struct {
 
 	// User is the placeholder that holds the name of who is signed in; acts stand
 	// in the history under it. Behind forward_auth it is a header that copy_headers
-	// names, such as {http.request.header.Remote-User}. Default:
-	// {http.auth.user.id}, which basic_auth sets.
+	// names, such as {http.request.header.Remote-User}; it counts only under the
+	// name by which the authority answered with it. Default: {http.auth.user.id},
+	// which basic_auth sets.
 	User string `json:"user,omitempty"`
 
 	// Unprotected serves also where nobody is signed in, for where something
@@ -104,7 +105,7 @@ func (c *Console) Provision(ctx caddy.Context) error {
 // what stands before it and looks at paths has looked at this one.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	here, ok := under(c.prefix, r.URL)
-	if !ok {
+	if !ok || !isClean(r.URL.Path) {
 		return next.ServeHTTP(w, r)
 	}
 	if last, lacks := lacksSlash(r, here); lacks {
@@ -114,6 +115,12 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	c.pages.Serve(w, r, here)
 	return nil
+}
+
+// isClean reports whether a path means what it says: matchers that stand before
+// us may have read one with dots, or two slashes, as another.
+func isClean(sent string) bool {
+	return path.Clean(sent) == strings.TrimSuffix(sent, "/") || sent == "/"
 }
 
 // lacksSlash tells whether the first page was asked for by an address without a
@@ -129,12 +136,21 @@ func lacksSlash(r *http.Request, here string) (last string, lacks bool) {
 }
 
 // signedIn is who is signed in, as what stands before us has found; "": nobody.
+// A header counts only where forward_auth was asked about this very request and
+// answered with it: every client may send one.
 func (c *Console) signedIn(r *http.Request) string {
 	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
 		return ""
 	}
-	return strings.TrimSpace(replacer.ReplaceAll(c.user, ""))
+	name := strings.TrimSpace(replacer.ReplaceAll(c.user, ""))
+	if header, ok := strings.CutPrefix(c.user, "{http.request.header."); ok && !c.Unprotected {
+		header = http.CanonicalHeaderKey(strings.TrimSuffix(header, "}"))
+		if answered, _ := replacer.GetString("http.reverse_proxy.header." + header); strings.TrimSpace(answered) != name {
+			return ""
+		}
+	}
+	return name
 }
 
 // publicHost is host and port as the browser has them in its address.

@@ -148,6 +148,34 @@ func TestAConsoleBehindForwardAuthKnowsTheCopiedUser(t *testing.T) {
 	}
 }
 
+// A forward_auth that stands before the console in the configuration and not on
+// the way of this request has signed nobody in.
+func TestAHeaderCountsOnlyWhereForwardAuthWasAskedAboutTheRequest(t *testing.T) {
+	gate := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Remote-User", "budi")
+	}))
+	t.Cleanup(gate.Close)
+	auth := gate.Listener.Addr().String() + " {\n\t\turi /verify\n\t\tcopy_headers Remote-User\n\t}\n"
+	const console = "qlink_console {\n\t\tuser {header.Remote-User}\n\t}\n"
+	for name, site := range map[string]string{
+		"it is on another path":   "forward_auth /private/* " + auth + console,
+		"it is in another handle": "handle /private/* {\n\tforward_auth " + auth + "}\nhandle /console/* {\n" + console + "}",
+	} {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			base := run(t, caddyfileOf(inMemory, site))
+			if status, text, _ := browse(t, base+"/console/", remoteUser("ceo")); status != http.StatusForbidden {
+				t.Errorf("who says that he is the ceo gets %d\n%.300s", status, text)
+			}
+		})
+	}
+	base := run(t, caddyfileOf(inMemory, "forward_auth /console/* "+auth+console))
+	for _, path := range []string{"/console/%2e%2e/", "/console/.", "/console/bills/..%2f..%2fx", "/console//bills"} {
+		if _, text, _ := browse(t, base+path, remoteUser("ceo")); strings.Contains(text, "QLink console") {
+			t.Errorf("%s is answered\n%.300s", path, text)
+		}
+	}
+}
+
 func TestAnUnprotectedConsoleSaysWhoItIsToldOf(t *testing.T) {
 	base := run(t, caddyfileOf(inMemory, "qlink_console {\n\t\tunprotected\n\t\tuser {header.Remote-User}\n\t}"))
 	if status, text, _ := browse(t, base+"/console/"); status != http.StatusOK || !strings.Contains(text, "Nobody is signed in") {

@@ -249,10 +249,16 @@ func (m *MatchBill) Provision(ctx caddy.Context) error {
 	return err
 }
 
+// fromRequest reports whether a value comes with the request: it holds one of
+// its placeholders, and not of who is signed in.
+func fromRequest(value string) bool {
+	return strings.Contains(strings.ReplaceAll(value, "{http.auth.", ""), "{http.")
+}
+
 // warnUnproven tells who lets a request say what opens it that nothing proves
 // it.
 func (m *MatchBill) warnUnproven() {
-	if !m.Cookie && m.Bill == "" && strings.Contains(m.OrderCode, "{http.request.") {
+	if !m.Cookie && m.Bill == "" && fromRequest(m.OrderCode) {
 		m.logger.Warn("order_code comes with the request, and neither cookie nor bill proves that the order is the sender's: this matches for whoever names the order; good for a page that anybody may see, and for nothing else")
 	}
 }

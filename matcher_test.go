@@ -238,6 +238,7 @@ func TestWhoLetsAStrangerNameTheOrderIsWarned(t *testing.T) {
 		warned  bool
 	}{
 		"looked up":            {MatchBill{OrderCode: "{http.request.uri.query.order}"}, true},
+		"out of the path":      {MatchBill{OrderCode: "{http.regexp.o.1}"}, true},
 		"written out":          {MatchBill{OrderCode: "O-1"}, false},
 		"of who has signed in": {MatchBill{OrderCode: "{http.auth.user.order}"}, false},
 		"with the cookie":      {MatchBill{OrderCode: "{http.request.uri.query.order}", Cookie: true}, false},

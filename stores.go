@@ -35,7 +35,17 @@ func (folders) Show(ctx context.Context, dir, name string) (detail jsontext.Valu
 	if errors.Is(err, bill.ErrNotFound) {
 		err = cli.ErrUnknown
 	}
+	if several, ok := errors.AsType[*payment.AmbiguousError](err); ok {
+		err = cli.Ambiguous(several, idsOf(several.Bills))
+	}
 	return detail, offline.Doubt, err
+}
+
+func idsOf(bills []bill.Bill) (ids []string) {
+	for _, b := range bills {
+		ids = append(ids, b.ID)
+	}
+	return ids
 }
 
 // Restore makes a store of a backup.

@@ -25,6 +25,7 @@ type accountJSON struct {
 	Currency         string           `json:"currency"`
 	PayType          string           `json:"payType"`
 	PayChannel       string           `json:"payChannel"`
+	Choice           bool             `json:"choice"`
 	Offer            []jsontext.Value `json:"offer"`
 	ExpireAfter      jsontext.Value   `json:"expireAfter"`
 	Methods          []jsontext.Value `json:"methods"`
@@ -122,7 +123,7 @@ func (a accountJSON) mode() string {
 }
 
 func (a accountJSON) way() string {
-	if len(a.Offer) > 0 {
+	if a.Choice {
 		return "the buyer chooses"
 	}
 	return strings.Trim(a.PayType+" / "+a.PayChannel, " /")

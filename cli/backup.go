@@ -9,7 +9,7 @@ import (
 
 func backupCommand(host Host) *cobra.Command {
 	var dry bool
-	cmd := remote(&cobra.Command{
+	cmd := asJSON(remote(&cobra.Command{
 		Use:   "backup <file|->",
 		Short: "Back up the store of a running Caddy",
 		Long: `Takes a consistent backup of the store while Caddy runs. The file appears under its
@@ -35,7 +35,7 @@ all of it arrived: 'caddy qlink restore' refuses one that is cut short.`,
 			}
 			return s.backup(c, args[0])
 		}),
-	})
+	}))
 	dryRun(cmd, &dry)
 	return cmd
 }
@@ -44,6 +44,9 @@ func (s *session) wouldBackUp(c *client, file string) error {
 	stats, err := ask[statsJSON](s, c, get("/qlink/stats", nil))
 	if err != nil {
 		return err
+	}
+	if s.out.json {
+		return s.out.value(map[string]any{"dryRun": true, "would": "backup", "bills": stats.Bills.Total})
 	}
 	return s.out.line("Would write a backup of %d bills to %s; the store has %s.", stats.Bills.Total, file, size(stats.Store.SizeBytes))
 }
@@ -61,6 +64,9 @@ func (s *session) backup(c *client, file string) error {
 	})
 	if err != nil || file == "-" {
 		return err
+	}
+	if s.out.json {
+		return s.out.value(content)
 	}
 	return s.out.line("%s is complete: %d bills.", file, content.Bills)
 }

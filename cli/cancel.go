@@ -21,7 +21,8 @@ func cancelCommand(host Host) *cobra.Command {
 		Use:   "cancel <bill>",
 		Short: "Cancel a bill at the gateway, or end it by force",
 		Long: `Asks the gateway to cancel a bill. It is cancelled when that is certain: until
-then the answer is "asked for", and the module goes on asking. A bill that is
+then the answer is "asked for", and the module goes on asking; that exits with 0,
+too, so look at the bill's status before you count on it. A bill that is
 paid is never cancelled, and neither is one whose cancel the gateway refuses:
 both exit with 3.
 

@@ -78,7 +78,7 @@ func (s *session) accountDefaults(name string) (bill.Defaults, error) {
 	}
 	a := accounts[i]
 	d := bill.Defaults{
-		PayType: a.PayType, PayChannel: a.PayChannel, Country: a.Country, Currency: bill.Currency(a.Currency), Choice: len(a.Offer) > 0,
+		PayType: a.PayType, PayChannel: a.PayChannel, Country: a.Country, Currency: bill.Currency(a.Currency), Choice: a.Choice,
 	}
 	for _, raw := range a.Offer {
 		if way, ok := wayOf(raw); ok {

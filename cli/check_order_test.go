@@ -31,7 +31,7 @@ func TestABadOrderIsToldFieldByField(t *testing.T) {
 func TestAnAccountOfARunningCaddyFillsIn(t *testing.T) {
 	a := newAdmin(t, map[string]http.HandlerFunc{"GET /qlink/accounts": says(200, `{"accounts":[
 		{"name":"default","country":"ID","currency":"IDR","payType":"ONLINE","payChannel":"QRIS"},
-		{"name":"choice","country":"ID","currency":"IDR","offer":["ONLINE/QRIS",{"type":"ONLINE","channel":"VA"}]}]}`)})
+		{"name":"choice","country":"ID","currency":"IDR","choice":true,"offer":["ONLINE/QRIS",{"type":"ONLINE","channel":"VA"}]}]}`)})
 	a.run("check-order", "--account", "default", "--json", write(t, order)).want(t, 0, `{"ok":true,"errors":[]}`+"\n")
 	a.run("check-order", "--account", "choice", write(t, order)).has(t, 0, "the buyer chooses")
 	a.run("check-order", "--account", "choice", write(t, `{"orderCode":"O1","amount":"1","payTypeCode":"OFFLINE"}`)).has(t, 3, "none that the account offers")

@@ -12,6 +12,7 @@ package cli
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -107,6 +108,8 @@ func (h Host) counted(least, most int, what string) cobra.PositionalArgs {
 			return h.end(cmd, misuse("%s is missing", what))
 		case most >= 0 && len(args) > most && most == 0:
 			return h.end(cmd, misuse("it takes no arguments: %q", args[0]))
+		case slices.Contains(args, ""):
+			return h.end(cmd, misuse("%s is empty", what))
 		case most >= 0 && len(args) > most:
 			return h.end(cmd, misuse("one argument too many: %q", args[most]))
 		}

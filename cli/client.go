@@ -97,7 +97,7 @@ func post(path string, body any) request        { return request{http.MethodPost
 // billPath returns the path of a bill by any of its names, which is the
 // operator's text.
 func billPath(name, act string) string {
-	path := "/qlink/bills/" + url.PathEscape(name)
+	path := "/qlink/bills/" + strings.ReplaceAll(url.PathEscape(name), ".", "%2E") // dots alone would be a way up
 	if act != "" {
 		path += "/" + act
 	}

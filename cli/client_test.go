@@ -97,7 +97,9 @@ func TestAUnixSocketIsSpokenTo(t *testing.T) {
 func TestABillsNameIsEscapedInItsPath(t *testing.T) {
 	a := newAdmin(t, map[string]http.HandlerFunc{"GET /qlink/bills/{id}": says(404, `{"error":"no"}`)})
 	a.run("show", "a/b?c d%../").complains(t, 3)
-	a.wantAsked("GET /qlink/bills/a%2Fb%3Fc%20d%25..%2F")
+	a.run("show", "..").complains(t, 3)
+	a.run("show", "").complains(t, 2)
+	a.wantAsked("GET /qlink/bills/a%2Fb%3Fc%20d%25%2E%2E%2F", "GET /qlink/bills/%2E%2E")
 }
 
 func TestAnAnswerThatIsNoneIsAnError(t *testing.T) {

@@ -14,7 +14,7 @@ func exportCommand(host Host) *cobra.Command {
 	var which filter
 	var format, file string
 	formats := []string{"ndjson", "csv"}
-	cmd := remote(&cobra.Command{
+	cmd := asJSON(remote(&cobra.Command{
 		Use:   "export",
 		Short: "Write bills as NDJSON or CSV",
 		Long: `Writes bills as a stream, however many there are: NDJSON (a bill with its metadata
@@ -30,6 +30,9 @@ bills stand as they stood when each was read.`,
 		RunE: host.run(func(s *session, _ []string) error {
 			if !slices.Contains(formats, format) {
 				return misuse("--format %q is none of ndjson, csv", format)
+			}
+			if s.out.json && format != formats[0] {
+				return misuse("--json is --format ndjson")
 			}
 			query, err := which.query(time.Now())
 			if err != nil {
@@ -47,7 +50,7 @@ bills stand as they stood when each was read.`,
 			defer body.Close()
 			return s.save("Exporting", body, file, nil)
 		}),
-	})
+	}))
 	which.flags(cmd)
 	cmd.Flags().StringVar(&format, "format", "ndjson", "ndjson or csv")
 	cmd.Flags().StringVarP(&file, "output", "o", "-", "The file to write; -: standard output")

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,6 +83,8 @@ type foundLine struct {
 	PaidBills    []string    `json:"paidBills"`
 	BillCode     string      `json:"billCode"`
 	GatewayState string      `json:"gatewayStatus"`
+	ResolvedAt   string      `json:"resolvedAt"`
+	InFlight     bool        `json:"inFlight"`
 }
 
 func reportCommand(host Host) *cobra.Command {
@@ -243,6 +246,9 @@ func (p *printer) section(s section) error {
 	if s.list.Count == 0 {
 		return nil
 	}
+	if !slices.ContainsFunc(s.list.Listed, foundLine.waits) {
+		s.colour = dim // all of it is seen to, or on its way
+	}
 	if err := p.heading(p.paint(s.colour, capital(harmless(s.title))+": "+number(s.list.Count))); err != nil {
 		return err
 	}
@@ -271,16 +277,22 @@ func capital(s string) string {
 	return string(unicode.ToUpper(r)) + s[width:]
 }
 
+// waits reports whether something is left to do.
+func (l foundLine) waits() bool { return l.ResolvedAt == "" && !l.InFlight }
+
 func (l foundLine) more() string {
 	var more []string
 	for _, m := range []fact{
 		{name: "gateway: ", value: l.GatewayWord}, {name: "differs in ", value: strings.Join(l.Differs, ", ")},
 		{value: l.Answer}, {value: words(l.Reason)}, {value: l.State}, {value: l.URL}, {value: l.LastError},
-		{name: "paid by ", value: strings.Join(l.PaidBills, ", ")},
+		{name: "paid by ", value: strings.Join(l.PaidBills, ", ")}, {name: "seen to ", value: moment(l.ResolvedAt)},
 	} {
 		if m.value != "" {
 			more = append(more, m.name+m.value)
 		}
+	}
+	if l.InFlight {
+		more = append(more, "on its way")
 	}
 	return strings.Join(more, "; ")
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -20,7 +21,7 @@ func secretCommand(host Host) *cobra.Command {
 		Long: `Makes a secret of 32 random bytes: for notifications to shops, whsec_ and base64 as
 Standard Webhooks has it; with --api for signed orders, URL-safe base64.
 
-With -o it goes to a file that only you can read, and is not shown.`,
+With -o it goes to a new file that only you can read, and is not shown.`,
 		Example: `  caddy qlink secret
   caddy qlink secret -o /etc/caddy/qlink-notify.secret
   caddy qlink secret --api -o /etc/caddy/qlink-api.secret`,
@@ -35,6 +36,8 @@ With -o it goes to a file that only you can read, and is not shown.`,
 				secret = base64.RawURLEncoding.EncodeToString(raw)
 			}
 			switch {
+			case file != "" && exists(file):
+				return fmt.Errorf("%s is there already, and may be in use: name another file, or remove it", file)
 			case file != "":
 				return whole(file, nil, func(w io.Writer) error {
 					_, err := io.WriteString(w, secret+"\n")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -34,6 +35,9 @@ type Content struct {
 
 // ErrUnknown is wrapped where a store has no bill of a name.
 var ErrUnknown = errors.New("no bill has this name")
+
+// Ambiguous is the error about a name that bills of several orders have.
+func Ambiguous(err error, bills []string) error { return no("%w: %s", err, strings.Join(bills, ", ")) }
 
 var errNoStores = errors.New("this Caddy has no store that can be read from a folder")
 

@@ -43,6 +43,12 @@ func whole(path string, verify func(path string) error, write func(io.Writer) er
 	return syncDir(filepath.Dir(path))
 }
 
+// exists reports whether something has the name.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, os.ErrNotExist)
+}
+
 func direct(path string, info os.FileInfo, write func(io.Writer) error) error {
 	if info.IsDir() {
 		return fmt.Errorf("%s is a folder", path)

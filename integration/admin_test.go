@@ -2,6 +2,8 @@ package integration
 
 import (
 	"bufio"
+	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -126,5 +128,39 @@ func TestAWatchOutlastsTheAdminEndpointsTimeLimitAndEndsWithCaddy(t *testing.T) 
 	}
 	if took := w.stop(syscall.SIGTERM); took > 8*time.Second {
 		t.Errorf("a watch held the exit up for %v", took)
+	}
+}
+
+// Who asks for a stream and reads nothing of it does not hold up the exit.
+func TestAClientThatReadsNothingHoldsUpNoExit(t *testing.T) {
+	for _, request := range []string{"GET /qlink/export", "POST /qlink/backup"} {
+		t.Run(strings.ReplaceAll(request[strings.LastIndex(request, "/")+1:], " ", "_"), func(t *testing.T) {
+			w := newWorld(t, plainSite)
+			for n := range 150 { // more than the sockets hold
+				// Noise, so that a backup does not compress it away.
+				w.checkout(fmt.Sprintf(`{"orderCode":"O-%d","amount":"15000","metadata":{"noise":%q}}`, n, noise(n, 90<<10)), 201)
+			}
+			conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", w.admin)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n", request, w.admin); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(2 * time.Second) // until the sockets are full
+			if took := w.stop(syscall.SIGTERM); took > 8*time.Second {
+				t.Errorf("it held the exit up for %v", took)
+			}
+			if !strings.Contains(w.log.String(), `"exit_code":0`) {
+				t.Errorf("the exit was not clean:\n%s", w.log.tail())
+			}
+		})
 	}
 }

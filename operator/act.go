@@ -29,8 +29,12 @@ func input(w http.ResponseWriter, r *http.Request, into any) error {
 	if err != nil || len(data) == 0 {
 		return err
 	}
-	if err := json.Unmarshal(data, into, json.RejectUnknownMembers(true)); err != nil {
-		return refuse(http.StatusBadRequest, "the body could not be read: %w", err)
+	err = json.Unmarshal(data, into, json.RejectUnknownMembers(true))
+	if semantic, ok := errors.AsType[*json.SemanticError](err); ok && semantic.JSONPointer != "" {
+		return refuse(http.StatusBadRequest, "the body is not what is expected: its member %.80q is unknown, or of another kind", semantic.JSONPointer.LastToken())
+	}
+	if err != nil {
+		return refuse(http.StatusBadRequest, "the body is no JSON object as it is expected")
 	}
 	return nil
 }

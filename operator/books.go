@@ -22,7 +22,7 @@ func serveReport(d Desk, w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	endless(w)
-	ctx, cancel := untilEnded(r.Context(), d)
+	ctx, cancel := untilEnded(d, w, r)
 	defer cancel()
 	report, err := d.Payments.Report(ctx, q, nil)
 	if err != nil {
@@ -69,7 +69,7 @@ func serveDoctor(d Desk, w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := untilEnded(r.Context(), d)
+	ctx, cancel := untilEnded(d, w, r)
 	defer cancel()
 	l := startLines(w)
 	examine(ctx, func(finding any) {
@@ -85,7 +85,7 @@ func serveDoctor(d Desk, w http.ResponseWriter, r *http.Request) error {
 
 // serveBackup answers POST /qlink/backup: the store as it is now.
 func serveBackup(d Desk, w http.ResponseWriter, r *http.Request) error {
-	ctx, cancel := untilEnded(r.Context(), d)
+	ctx, cancel := untilEnded(d, w, r)
 	defer cancel()
 	out := &attachment{w: w}
 	_, err := d.Payments.Backup(ctx, out)

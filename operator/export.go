@@ -1,13 +1,13 @@
 package operator
 
 import (
+	"context"
 	"encoding/csv"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 )
@@ -41,27 +41,29 @@ func serveExport(d Desk, w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page, next, err := d.Payments.List(r.Context(), q)
+	ctx, cancel := untilEnded(d, w, r)
+	defer cancel()
+	page, next, err := d.Payments.List(ctx, q)
 	if err != nil {
-		return err
+		return stopped(ctx, r, err)
 	}
 	endless(w)
 	w.Header().Set("Content-Type", out.mediaType())
 	w.WriteHeader(http.StatusOK)
-	if err := export(d, r, out, q, page, next); err != nil {
+	if err := export(ctx, d, out, q, page, next); err != nil {
 		cut()
 	}
 	return nil
 }
 
 // export writes page after page: what it holds does not grow with the store.
-func export(d Desk, r *http.Request, out exporter, q bill.Query, page []bill.Bill, next string) error {
+func export(ctx context.Context, d Desk, out exporter, q bill.Query, page []bill.Bill, next string) error {
 	if err := out.begin(); err != nil {
 		return err
 	}
 	for {
 		for _, b := range page {
-			details, err := d.Payments.DetailsOf(r.Context(), b.ID)
+			details, err := d.Payments.DetailsOf(ctx, b.ID)
 			if err == nil {
 				err = out.bill(b, details, d.Now())
 			}
@@ -74,7 +76,7 @@ func export(d Desk, r *http.Request, out exporter, q bill.Query, page []bill.Bil
 		}
 		var err error
 		q.Cursor = next
-		if page, next, err = d.Payments.List(r.Context(), q); err != nil {
+		if page, next, err = d.Payments.List(ctx, q); err != nil {
 			return err
 		}
 	}
@@ -166,15 +168,37 @@ func (c csvFile) flush() error {
 // in their narrow and wide forms, and the mark that Cell puts before them.
 const formula = "=+-@\t\r\n'＝＋－＠"
 
-// Cell is text as a spreadsheet shows it and never runs it: a buyer's or a
-// shop's words that would begin a formula get an apostrophe before them.
-// CellText takes it away.
+// separators are what divides cells where a comma is the decimal point: there a
+// spreadsheet sees cells within ours.
+const separators = ";\t"
+
+// Cell is text as a spreadsheet shows it and never runs it: where a buyer's or a
+// shop's words would begin a formula, there is an apostrophe before it. CellText
+// takes it away.
 func Cell(text string) string {
-	if first, _ := utf8.DecodeRuneInString(text); text != "" && strings.ContainsRune(formula, first) {
-		return "'" + text
+	var cell strings.Builder
+	begins := true
+	for _, r := range text {
+		if begins && strings.ContainsRune(formula, r) {
+			cell.WriteByte('\'')
+		}
+		cell.WriteRune(r)
+		begins = strings.ContainsRune(separators, r)
 	}
-	return text
+	return cell.String()
 }
 
-// CellText is the text that Cell was given.
-func CellText(cell string) string { return strings.TrimPrefix(cell, "'") }
+// CellText is the text that Cell was given, where that was UTF-8.
+func CellText(cell string) string {
+	var text strings.Builder
+	begins := true
+	for _, r := range cell {
+		if begins && r == '\'' {
+			begins = false
+			continue
+		}
+		text.WriteRune(r)
+		begins = strings.ContainsRune(separators, r)
+	}
+	return text.String()
+}

@@ -17,7 +17,7 @@ import (
 
 func TestAnExportHoldsEveryBillOnceInBothFormats(t *testing.T) {
 	o := open(t)
-	codes := []string{"plain", "=HYPERLINK(1)", "+1", "-1", "@x", "'quoted", `"quo,ted"`, "ü ＝1", "A-7"}
+	codes := []string{"plain", "a;=HYPERLINK(1)", "a;;'b", "=HYPERLINK(1)", "+1", "-1", "@x", "'quoted", `"quo,ted"`, "ü ＝1", "A-7"}
 	want := make(map[string]string)
 	for _, code := range codes {
 		want[o.sell(code, "10.50").ID] = code
@@ -63,7 +63,7 @@ func TestAnExportHoldsEveryBillOnceInBothFormats(t *testing.T) {
 
 func TestACellIsReadBackAsItWas(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		text := rapid.String().Draw(t, "text")
+		text := rapid.StringOf(rapid.OneOf(rapid.Rune(), rapid.SampledFrom([]rune(";\t='+")))).Draw(t, "text")
 		cell := operator.Cell(text)
 		if back := operator.CellText(cell); back != text {
 			t.Fatalf("%q came back as %q", text, back)
@@ -71,6 +71,11 @@ func TestACellIsReadBackAsItWas(t *testing.T) {
 		for _, bad := range []string{"=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"} {
 			if strings.HasPrefix(cell, bad) {
 				t.Fatalf("%q begins a formula", cell)
+			}
+			for _, separator := range []string{";", "\t"} {
+				if strings.Contains(cell, separator+bad) {
+					t.Fatalf("%q begins a formula behind %q", cell, separator)
+				}
 			}
 		}
 	})

@@ -85,12 +85,16 @@ func Routes() []Route {
 		post("/qlink/doctor", serveDoctor),
 		post("/qlink/backup", serveBackup),
 		post("/qlink/reopen", serveReopen),
+		{Path: "/qlink/"}, // all else
 	}
 }
 
 // Serve answers a request to the route. An error it returns was not written:
 // StatusOf tells how it is to be answered.
 func (t Route) Serve(d Desk, w http.ResponseWriter, r *http.Request) error {
+	if len(t.methods) == 0 {
+		return refuse(http.StatusNotFound, "there is no such address: %.200q", r.URL.Path)
+	}
 	serve, ok := t.methods[r.Method]
 	if r.Method == http.MethodHead && !ok {
 		serve, ok = t.methods[http.MethodGet]

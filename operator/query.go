@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -34,7 +35,7 @@ func Parameters(r *http.Request, known ...string) (url.Values, error) {
 	for name, given := range values {
 		switch {
 		case !slices.Contains(known, name):
-			return nil, refuse(http.StatusBadRequest, "unknown parameter %.40q: there are %s", name, strings.Join(known, ", "))
+			return nil, refuse(http.StatusBadRequest, "unknown parameter %.40q: there are %s", name, cmp.Or(strings.Join(known, ", "), "none"))
 		case len(given) > 1:
 			return nil, refuse(http.StatusBadRequest, "parameter %s is there twice", name)
 		}

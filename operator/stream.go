@@ -50,13 +50,18 @@ func (l *lines) flush() error {
 // whole: the connection breaks.
 func cut() { panic(http.ErrAbortHandler) }
 
-// untilEnded is ctx, ended also when the configuration stops.
-func untilEnded(ctx context.Context, d Desk) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
+// lastWrites is how long an answer may still be written when the configuration
+// has stopped: a client that reads nothing holds up no exit.
+const lastWrites = time.Second
+
+// untilEnded is the request's context, ended also when the configuration stops.
+func untilEnded(d Desk, w http.ResponseWriter, r *http.Request) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(r.Context())
 	go func() {
 		select {
 		case <-d.Ended:
 			cancel()
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(lastWrites)) // where it cannot be set, nothing blocks
 		case <-ctx.Done():
 		}
 	}()
@@ -78,7 +83,7 @@ func serveWatch(d Desk, w http.ResponseWriter, r *http.Request) error {
 	if q.Untold || !q.StuckAt.IsZero() {
 		return refuse(http.StatusBadRequest, "untold and stuck are no changes that could be watched")
 	}
-	ctx, cancel := untilEnded(r.Context(), d)
+	ctx, cancel := untilEnded(d, w, r)
 	defer cancel()
 	var l *lines
 	err = d.Payments.Follow(ctx, func() {
