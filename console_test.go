@@ -159,7 +159,7 @@ func TestAHeaderCountsOnlyWhereForwardAuthWasAskedAboutTheRequest(t *testing.T) 
 	const console = "qlink_console {\n\t\tuser {header.Remote-User}\n\t}\n"
 	for name, site := range map[string]string{
 		"it is on another path":   "forward_auth /private/* " + auth + console,
-		"it is in another handle": "handle /private/* {\n\tforward_auth " + auth + "}\nhandle /console/* {\n" + console + "}",
+		"it is in another handle": "handle /private-area/* {\n\tforward_auth " + auth + "}\nhandle /console/* {\n" + console + "}",
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			base := run(t, caddyfileOf(inMemory, site))

@@ -511,6 +511,53 @@ var mutations = []mutation{
 		[]edit{{"if binary.BigEndian.Uint32(record[body:]) != checksum(key, record[:body]) {", "if binary.BigEndian.Uint32(record[body:]) == 0 {"}},
 	},
 
+	// What an operator does, and who is one.
+	{
+		"the console's user", "a header that anybody may send counts", "console.go",
+		". TestAHeaderCountsOnlyWhereForwardAuthWasAskedAboutTheRequest",
+		[]edit{{"strings.TrimSpace(answered) != name {", "strings.TrimSpace(answered) == \"-\" {"}},
+	},
+	{
+		"the console's user", "a path with dots is answered", "console.go",
+		". TestAHeaderCountsOnlyWhereForwardAuthWasAskedAboutTheRequest",
+		[]edit{{"if !ok || !isClean(r.URL.Path) {", "if !ok || isClean(r.URL.Path) && false {"}},
+	},
+	{
+		"the console's forms", "another user's token is taken", "console/token.go",
+		"./console TestAFormWithoutItsUsersTokenIsRefused",
+		[]edit{{"return hmac.Equal(mixed, v.mac())", "return len(mixed) == len(v.mac())"}},
+	},
+	{
+		"the console's forms", "a form of another site is taken", "console/token.go",
+		"./console TestAFormFromElsewhereIsRefused",
+		[]edit{{"return sites[0] == \"same-origin\"", "return sites[0] != \"\""}},
+	},
+	{
+		"an operator's act", "stands in no history", "payment/work.go",
+		"./payment TestWhatAnOperatorDoesIsInTheHistoryUnderHisNameWithWhatCameOfIt",
+		[]edit{{"\te.Actor = w.actor\n", ""}},
+	},
+	{
+		"an operator's act", "on a bill that has changed since", "operator/act.go",
+		"./operator TestAnActOnABillThatHasChangedSinceIsRefused",
+		[]edit{{"!matches(seen, etagOf(text))", "matches(seen, \"\")"}},
+	},
+	{
+		"exports", "one that could not be finished looks whole", "operator/stream.go",
+		"./operator TestAnExportThatCannotBeFinishedBreaksOff",
+		[]edit{{"func cut() { panic(http.ErrAbortHandler) }", "func cut() {}"}},
+	},
+	{
+		"exports", "a cell behind a semicolon is run", "operator/export.go",
+		"./operator TestACellIsReadBackAsItWas",
+		[]edit{{"\t\tbegins = strings.ContainsRune(separators, r)\n\t}\n\treturn cell.String()", "\t\tbegins = false\n\t}\n\treturn cell.String()"}},
+	},
+	{
+		"a restored store", "takes new payments", "payment/backup.go",
+		"./payment TestARestoredStoreTakesNoNewPaymentsUntilItIsReopened",
+		[]edit{{"if !bill.CheckoutsClosed(store).IsZero() {", "if bill.CheckoutsClosed(store).IsZero() && false {"}},
+	},
+
 	// A gate opens with its own order's payment alone.
 	{
 		"a gate's order", "its code is not compared", "handlers/gate.go",
