@@ -138,7 +138,7 @@ func TestAClientThatReadsNothingHoldsUpNoExit(t *testing.T) {
 			w := newWorld(t, plainSite)
 			for n := range 150 { // more than the sockets hold
 				// Noise, so that a backup does not compress it away.
-				w.checkout(fmt.Sprintf(`{"orderCode":"O-%d","amount":"15000","metadata":{"noise":%q}}`, n, noise(n, 90<<10)), 201)
+				w.checkout(fmt.Sprintf(`{"orderCode":"O-%d","amount":"15000","metadata":{"noise":%q}}`, n, noise(1_000_000+n, 90<<10)), 201) // a number that no stored bill has
 			}
 			conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", w.admin)
 			if err != nil {
