@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/payment"
+	"github.com/caddy-qlink/caddy-qlink/qlink"
 )
 
 // vaulted is a store that is backed up, and may come from a backup.
@@ -235,6 +236,36 @@ func TestABackupIsTheStoresOwn(t *testing.T) {
 		m, err := c.engine.Backup(t.Context(), &file)
 		if err != nil || m != want || file.String() != "all of it" {
 			t.Errorf("%+v, %q, %v", m, file.String(), err)
+		}
+	})
+}
+
+// The order of such a bill may have been paid since, by an attempt that the
+// backup does not hold: to call /apply again would make it payable twice.
+func TestARestoredStoreAppliesForNothingAgainUntilItIsReopened(t *testing.T) {
+	at(t, func(t *testing.T, c *counter) {
+		c.gateway.set(func() { c.gateway.applyErr = failed(qlink.KindUnclear) })
+		b := c.mustCreate(order("15000"), payment.OutcomeUnknown)
+		c.gateway.set(func() { c.gateway.applyErr = nil })
+		v := c.restore()
+		work := func(d time.Duration) {
+			ctx, stop := context.WithTimeout(t.Context(), d)
+			defer stop()
+			c.engine.Run(ctx)
+		}
+		work(time.Hour)
+		if _, err := c.operator().Refresh(t.Context(), b.ID); err != nil {
+			t.Fatal(err)
+		}
+		if c.wantStatus(b.ID, bill.Created); c.gateway.count("apply") != 1 || c.gateway.count("query") < 3 {
+			t.Errorf("closed: %d /apply, %d queries", c.gateway.count("apply"), c.gateway.count("query"))
+		}
+		if err := v.Reopen(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		work(time.Hour)
+		if c.wantStatus(b.ID, bill.Wait); c.gateway.count("apply") != 2 {
+			t.Errorf("reopened: %d /apply", c.gateway.count("apply"))
 		}
 	})
 }

@@ -134,8 +134,12 @@ func applyRequest(b bill.Bill, d bill.Details) qlink.ApplyRequest {
 }
 
 // reapply calls /apply once more with the same tradeUuid, after storing that
-// it will.
+// it will. Not while checkouts are closed: b's order may have been paid since
+// the backup, by an attempt that nobody here knows of.
 func (w *work) reapply(b bill.Bill) (bill.Step, error) {
+	if !bill.CheckoutsClosed(w.store).IsZero() {
+		return bill.Step{Bill: b}, nil
+	}
 	step, err := w.record(b.ID, bill.Event{Kind: bill.EventApplyStarted, At: w.now(), Source: bill.ByModule})
 	if errors.Is(err, bill.ErrApplyForbidden) {
 		return bill.Step{Bill: step.Bill}, nil
