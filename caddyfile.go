@@ -456,7 +456,7 @@ func unmarshalKeys(d *caddyfile.Dispenser, name string, into *[]string) error {
 		if slices.Contains((*into)[:i], secret) {
 			return d.Errf("%s: the same secret is there twice", name)
 		}
-		if _, err := webhookKey(secret); err != nil && !hasPlaceholder(secret) {
+		if _, err := payment.ParseKey(secret); err != nil && !hasPlaceholder(secret) {
 			return d.Errf("%s: %w", name, err)
 		}
 	}

@@ -233,13 +233,9 @@ func (m *MatchBill) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	app, err := configuredApp(ctx)
+	app, account, err := configuredAccount(ctx, s.account)
 	if err != nil {
 		return err
-	}
-	account, ok := app.account(s.account)
-	if !ok {
-		return fmt.Errorf("account: the app qlink has no account %q", s.account)
 	}
 	if m.Cookie {
 		app.gated.add(s.account, s.shop)

@@ -336,13 +336,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	app, err := configuredApp(ctx)
+	app, account, err := configuredAccount(ctx, s.account)
 	if err != nil {
 		return err
-	}
-	account, ok := app.account(s.account)
-	if !ok {
-		return fmt.Errorf("account: the app qlink has no account %q", s.account)
 	}
 	h.prefix = s.prefix
 	h.checkout = slices.Clone(s.checkout)
@@ -407,6 +403,19 @@ func configuredApp(ctx caddy.Context) (*App, error) {
 		return nil, err
 	}
 	return app.(*App), nil
+}
+
+// configuredAccount returns one of its accounts, too.
+func configuredAccount(ctx caddy.Context, name string) (*App, *payment.Account, error) {
+	app, err := configuredApp(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	account, ok := app.account(name)
+	if !ok {
+		return nil, nil, fmt.Errorf("account: the app qlink has no account %q", name)
+	}
+	return app, account, nil
 }
 
 // Cleanup ends long polls where the server did not.

@@ -1,7 +1,6 @@
 package caddyqlink
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -91,7 +90,7 @@ func (n Notify) keys(r resolver) ([][]byte, error) {
 	}
 	keys := make([][]byte, len(secrets))
 	for i, s := range secrets {
-		if keys[i], err = webhookKey(s); err != nil {
+		if keys[i], err = payment.ParseKey(s); err != nil {
 			return nil, err
 		}
 	}
@@ -113,28 +112,6 @@ func notifyURL(v string) (string, error) {
 	}
 	u.Host = strings.ToLower(u.Host)
 	return u.String(), nil
-}
-
-// Standard Webhooks bounds keys, in bytes.
-const (
-	keyPrefix = "whsec_"
-	minKey    = 24
-	maxKey    = 64
-)
-
-var errKey = errors.New("is not whsec_ and the base64 of 24 to 64 bytes")
-
-// webhookKey decodes a secret. Its error never quotes one.
-func webhookKey(v string) ([]byte, error) {
-	encoded, ok := strings.CutPrefix(v, keyPrefix)
-	if !ok || hasControl(encoded) { // the decoder would skip line ends
-		return nil, errKey
-	}
-	key, err := base64.StdEncoding.Strict().DecodeString(encoded)
-	if err != nil || len(key) < minKey || len(key) > maxKey {
-		return nil, errKey
-	}
-	return key, nil
 }
 
 func checkEvents(names []string) error {

@@ -1,6 +1,7 @@
 package bill
 
 import (
+	"net/url"
 	"slices"
 	"time"
 )
@@ -63,6 +64,20 @@ func (n Notification) OrderKey() OrderKey {
 // Undelivered reports whether n is still to be delivered, now or once an
 // operator says so.
 func (n Notification) Undelivered() bool { return n.State == Pending || n.State == Dead }
+
+// ShownURL is a configured URL as people may read it: a query or a user in it may
+// be a password.
+func ShownURL(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "a URL that cannot be read"
+	}
+	query := ""
+	if u.RawQuery != "" {
+		query = "?…"
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String() + query
+}
 
 // NotificationState says what became of a notification.
 type NotificationState string

@@ -54,7 +54,7 @@ func (b Bill) View(payURL string) View {
 		Status: b.Status, Final: b.Status.Final(),
 		Amount: b.Amount, Currency: b.Currency, Country: b.Country, PayType: b.PayType, PayChannel: b.PayChannel,
 		BillCode: b.BillCode, PaymentRequestID: b.PaymentRequestID, Action: b.Action.view(), ErrorCode: b.ErrorCode,
-		CreatedAt: timestamp(b.CreatedAt), UpdatedAt: timestamp(b.UpdatedAt), ExpiresAt: timestamp(b.ExpiresAt), PayTime: timestamp(b.PayTime),
+		CreatedAt: Timestamp(b.CreatedAt), UpdatedAt: Timestamp(b.UpdatedAt), ExpiresAt: Timestamp(b.ExpiresAt), PayTime: Timestamp(b.PayTime),
 		CancelRequested: b.Cancel.Requested, LatePayment: b.LatePayment, RefundDue: b.RefundDue, SettledBy: b.SettledBy,
 		PayURL: payURL, Version: b.Version,
 	}
@@ -67,8 +67,9 @@ func (a Action) view() ActionView {
 	return ActionView(a)
 }
 
-// timestamp writes RFC 3339 in UTC, and nothing for the zero time.
-func timestamp(t time.Time) string {
+// Timestamp writes a time as every JSON form has it: RFC 3339 in UTC, and nothing
+// for the zero time.
+func Timestamp(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -10,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/caddy-qlink/caddy-qlink/payment"
 )
 
 // bodies are the ways in which the other side may have had a body when it
@@ -109,7 +113,7 @@ func keys(secrets []string) (all []guess[string]) {
 		if raw, err := hex.DecodeString(secret); err == nil {
 			all = append(all, guess[string]{"with the secret decoded from hexadecimal", string(raw)})
 		}
-		if bare, ok := strings.CutPrefix(secret, keyPrefix); ok {
+		if bare, ok := strings.CutPrefix(secret, payment.KeyPrefix); ok {
 			all = append(all, guess[string]{"with the secret without its whsec_", bare})
 			if raw, err := base64.StdEncoding.DecodeString(bare); err == nil {
 				all = append(all, guess[string]{"with the secret as a Standard Webhooks key", string(raw)})
@@ -117,6 +121,25 @@ func keys(secrets []string) (all []guess[string]) {
 		}
 	}
 	return all
+}
+
+// explains looks for the keys and texts that an HMAC-SHA256 was made with, the
+// body behind the text, beginning with those that are right.
+func explains(claimed, body []byte, keys, texts []guess[string]) (found bool, differs []string) {
+	for _, body := range bodies(body) {
+		for _, key := range keys {
+			for _, text := range texts {
+				mac := hmac.New(sha256.New, []byte(key.value))
+				mac.Write([]byte(text.value))
+				mac.Write(body.value)
+				if hmac.Equal(mac.Sum(nil), claimed) {
+					differs = fewest(differs, found, body.says, key.says, text.says)
+					found = true
+				}
+			}
+		}
+	}
+	return found, differs
 }
 
 // macOf decodes a signature however it was written, and says how where that is

@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-qlink/caddy-qlink/payment"
 )
 
 // secretBytes is how random a secret is.
@@ -31,7 +33,7 @@ With -o it goes to a new file that only you can read, and is not shown.`,
 			if _, err := rand.Read(raw); err != nil {
 				return err
 			}
-			secret := keyPrefix + base64.StdEncoding.EncodeToString(raw)
+			secret := payment.KeyPrefix + base64.StdEncoding.EncodeToString(raw)
 			if api {
 				secret = base64.RawURLEncoding.EncodeToString(raw)
 			}

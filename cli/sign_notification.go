@@ -7,6 +7,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/caddy-qlink/caddy-qlink/payment"
 )
 
 func signNotificationCommand(host Host) *cobra.Command {
@@ -36,7 +38,7 @@ is rotated.`,
 			}
 			signatures := make([]string, 0, len(secrets))
 			for _, secret := range secrets {
-				key, err := webhookKey(secret)
+				key, err := payment.ParseKey(secret)
 				if err != nil {
 					return misuse("the secret %w", err)
 				}

@@ -1,13 +1,14 @@
 package cli
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-qlink/caddy-qlink/payment"
 )
 
 func verifyNotificationCommand(host Host) *cobra.Command {
@@ -72,7 +73,7 @@ func (c notificationClaim) judge(now time.Time) judgement {
 			continue // another version's, which is not ours to judge
 		}
 		claimed, encoding := macOf(text, sha256.Size, false)
-		if ok, more := c.differs(claimed); ok {
+		if ok, more := explains(claimed, c.body, c.keys(), c.texts()); ok {
 			differs = fewest(differs, found, append(more, says, encoding)...)
 			found = true
 		}
@@ -92,39 +93,26 @@ func (c notificationClaim) judge(now time.Time) judgement {
 // unexplained adds that a secret is none of Standard Webhooks'.
 func (c notificationClaim) unexplained() string {
 	for _, secret := range c.secrets {
-		if _, err := webhookKey(secret); err == nil {
+		if _, err := payment.ParseKey(secret); err == nil {
 			return unexplained
 		}
 	}
-	return unexplained + "; the secret " + errKey.Error()
+	return unexplained + "; the secret " + payment.ErrKey.Error()
 }
 
-// differs looks for what explains the signature, beginning with nothing.
-func (c notificationClaim) differs(claimed []byte) (found bool, differs []string) {
-	for _, body := range bodies(c.body) {
-		for _, key := range c.keys() {
-			for _, text := range []guess[string]{
-				{"", c.id + "." + c.timestamp + "."},
-				{"without the id", c.timestamp + "."},
-				{"over the body alone, without id and time", ""},
-			} {
-				mac := hmac.New(sha256.New, []byte(key.value))
-				mac.Write([]byte(text.value))
-				mac.Write(body.value)
-				if hmac.Equal(mac.Sum(nil), claimed) {
-					differs = fewest(differs, found, body.says, key.says, text.says)
-					found = true
-				}
-			}
-		}
+// texts are what may stand before the body.
+func (c notificationClaim) texts() []guess[string] {
+	return []guess[string]{
+		{"", c.id + "." + c.timestamp + "."},
+		{"without the id", c.timestamp + "."},
+		{"over the body alone, without id and time", ""},
 	}
-	return found, differs
 }
 
 // keys puts the decoded secret, which is the right key, before the others.
 func (c notificationClaim) keys() (all []guess[string]) {
 	for _, secret := range c.secrets {
-		if key, err := webhookKey(secret); err == nil {
+		if key, err := payment.ParseKey(secret); err == nil {
 			all = append(all, guess[string]{"", string(key)})
 		}
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
 	"net/url"
 	"strconv"
@@ -69,7 +68,7 @@ func (c orderClaim) judge(now time.Time) judgement {
 	case claimed == nil:
 		return judgement{Reason: "the signature is not 64 hexadecimal digits, as HMAC-SHA256 has"}
 	}
-	found, differs := c.differs(seconds, claimed)
+	found, differs := explains(claimed, c.body, keys(c.secrets), c.texts(seconds))
 	switch {
 	case !found:
 		return judgement{Reason: unexplained}
@@ -82,25 +81,6 @@ func (c orderClaim) judge(now time.Time) judgement {
 		return judgement{Reason: reason}
 	}
 	return judgement{Verified: true, How: "it was signed at " + time.Unix(unix, 0).UTC().Format(time.RFC3339)}
-}
-
-// differs looks for what explains the signature, beginning with nothing.
-func (c orderClaim) differs(seconds string, claimed []byte) (found bool, differs []string) {
-	texts := c.texts(seconds)
-	for _, body := range bodies(c.body) {
-		for _, key := range keys(c.secrets) {
-			for _, text := range texts {
-				mac := hmac.New(sha256.New, []byte(key.value))
-				mac.Write([]byte(text.value))
-				mac.Write(body.value)
-				if hmac.Equal(mac.Sum(nil), claimed) {
-					differs = fewest(differs, found, body.says, key.says, text.says)
-					found = true
-				}
-			}
-		}
-	}
-	return found, differs
 }
 
 // texts are what may stand before the body.

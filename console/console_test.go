@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/console"
 	"github.com/caddy-qlink/caddy-qlink/payment"
+	"github.com/caddy-qlink/caddy-qlink/payment/paymenttest"
 	"github.com/caddy-qlink/caddy-qlink/qlink"
 	"github.com/caddy-qlink/caddy-qlink/store/memory"
 )
@@ -31,7 +32,7 @@ type office struct {
 	t       *testing.T
 	engine  *payment.Engine
 	store   bill.Store
-	gateway *gateway
+	gateway *paymenttest.Gateway
 	scope   payment.Scope
 	config  console.Config
 	url     string
@@ -41,7 +42,7 @@ type office struct {
 
 func open(t *testing.T, change ...func(*console.Config)) *office {
 	t.Helper()
-	g := &gateway{held: make(map[string]string)}
+	g := new(paymenttest.Gateway)
 	account := &payment.Account{
 		Name: "default", Ledger: "ledger", AppKey: "app", Secrets: []string{"s"}, Location: time.UTC, Gateway: g,
 		ExpireAfter: 24 * time.Hour, CallTimeout: 10 * time.Second, StatusBatch: 50,

@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/console"
 	"github.com/caddy-qlink/caddy-qlink/payment"
+	"github.com/caddy-qlink/caddy-qlink/payment/paymenttest"
 	"github.com/caddy-qlink/caddy-qlink/qlink"
 )
 
@@ -165,7 +166,7 @@ func TestAttemptsOfOneOrderLeadToEachOther(t *testing.T) {
 func TestAnOperatorAsksAndCancelsUnderHisName(t *testing.T) {
 	o := open(t)
 	paid := o.sell("A-1", "1")
-	o.gateway.set(paid.ID, "SUCCESS")
+	o.gateway.Set(paid.ID, "SUCCESS")
 	o.press("/bills/"+paid.ID, "/refresh").want(200, "The gateway was asked", "by siti")
 	if now := o.read(paid); now.Status != bill.Success {
 		t.Errorf("paid at the gateway, and %s", now.Status)
@@ -179,15 +180,15 @@ func TestAnOperatorAsksAndCancelsUnderHisName(t *testing.T) {
 	}
 
 	stubborn := o.sell("A-3", "1")
-	o.gateway.become("refuses to cancel")
+	o.gateway.Become(paymenttest.RefusesCancel)
 	o.press("/bills/"+stubborn.ID, "/cancel").want(200, "The gateway did not cancel the bill")
-	o.gateway.become("down")
+	o.gateway.Become(paymenttest.Down)
 	o.press("/bills/"+stubborn.ID, "/cancel").want(200, "The cancel is asked for", "Its end is asked for")
 }
 
 func TestForceWantsAReasonAndIsWrittenDown(t *testing.T) {
 	o := open(t)
-	o.gateway.become("down")
+	o.gateway.Become(paymenttest.Down)
 	b := o.sell("A-1", "1")
 	o.press("/bills/"+b.ID, "/force", "reason", " ").want(200, "a reason or note is wanted")
 	o.press("/bills/"+b.ID, "/force", "reason", strings.Repeat("ü", 400)).want(200, "a reason or note is wanted")
@@ -202,7 +203,7 @@ func TestForceWantsAReasonAndIsWrittenDown(t *testing.T) {
 
 func TestAStuckBillIsSeenToWithANote(t *testing.T) {
 	o := open(t)
-	o.gateway.become("down")
+	o.gateway.Become(paymenttest.Down)
 	b := o.sell("A-1", "1")
 	o.get("/bills?stuck=true").want(200, "There is no such bill")
 	o.lead = bill.StuckAfter + time.Minute
@@ -214,7 +215,7 @@ func TestAStuckBillIsSeenToWithANote(t *testing.T) {
 
 func TestAnActOnABillThatHasChangedMeanwhileIsNotDone(t *testing.T) {
 	o := open(t)
-	o.gateway.become("down")
+	o.gateway.Become(paymenttest.Down)
 	b := o.sell("A-1", "1")
 	for _, act := range []string{"/cancel", "/force", "/resolve"} {
 		path, values := o.form("/bills/"+b.ID, act)

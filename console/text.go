@@ -3,7 +3,6 @@ package console
 import (
 	"fmt"
 	"html/template"
-	"net/url"
 	"strings"
 	"time"
 	"unicode"
@@ -22,21 +21,7 @@ var functions = template.FuncMap{
 	"source":  source,
 	"state":   func(s bill.NotificationState) string { return stateWords[s] },
 	"web":     isWeb,
-	"address": addressOf,
-}
-
-// addressOf is a shop's URL as people may read it: a query or a user in it may be
-// a password.
-func addressOf(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return "a URL that cannot be read"
-	}
-	query := ""
-	if u.RawQuery != "" {
-		query = "?…"
-	}
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String() + query
+	"address": bill.ShownURL,
 }
 
 // visible shows what would not be seen, or would turn around what is: controls

@@ -104,9 +104,9 @@ func way(w bill.Way) string {
 
 // triesOf tells how the shop was told.
 func triesOf(n bill.Notification) []entry {
-	entries := []entry{{At: n.CreatedAt, Text: "The shop is to be told", By: "notification", Facts: []fact{{"type", string(n.Type)}, {"to", addressOf(n.URL)}, {"webhook-id", n.ID}}}}
+	entries := []entry{{At: n.CreatedAt, Text: "The shop is to be told", By: "notification", Facts: []fact{{"type", string(n.Type)}, {"to", bill.ShownURL(n.URL)}, {"webhook-id", n.ID}}}}
 	for _, t := range n.Log {
-		e := entry{At: t.At, Text: "The shop was told", By: "notification", Facts: []fact{{"type", string(n.Type)}, {"to", addressOf(n.URL)}}}
+		e := entry{At: t.At, Text: "The shop was told", By: "notification", Facts: []fact{{"type", string(n.Type)}, {"to", bill.ShownURL(n.URL)}}}
 		if t.Error != "" {
 			e.Text, e.Bad = "The shop could not be told", true
 			e.Facts = append(e.Facts, fact{"why", t.Error})

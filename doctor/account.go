@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/qlink"
 )
 
@@ -44,7 +45,7 @@ func examineConfiguration(a Account, say say) {
 	global := endpoint == qlink.EndpointGlobalTest || endpoint == qlink.EndpointGlobalProd
 	standard := endpoint == qlink.EndpointTest || endpoint == qlink.EndpointProd
 	if global && a.Gateway.Edition != qlink.EditionGlobal || standard && a.Gateway.Edition == qlink.EditionGlobal {
-		complain(Failed, "edition and endpoint do not belong together: "+shown(endpoint)+" is of the other edition",
+		complain(Failed, "edition and endpoint do not belong together: "+bill.ShownURL(endpoint)+" is of the other edition",
 			"Set edition global (with service_provider) for the global gateway, and edition standard for the other, or take endpoint out and let environment choose.")
 	}
 	if a.LiveMode && plainHTTP(endpoint) && !onThisMachine(endpoint) {
@@ -52,7 +53,7 @@ func examineConfiguration(a Account, say say) {
 			"Put a tunnel or a TLS proxy in between and name it as endpoint, before the first sale: orders are told apart by endpoint.")
 	}
 	if !found {
-		say(CheckConfiguration, OK, "mode is "+modeOf(a)+", the endpoint is "+shown(a.Gateway.Endpoint), "")
+		say(CheckConfiguration, OK, "mode is "+modeOf(a)+", the endpoint is "+bill.ShownURL(a.Gateway.Endpoint), "")
 	}
 }
 

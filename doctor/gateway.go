@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/qlink"
 )
 
@@ -131,7 +132,7 @@ func (g *gateway) examine(ctx context.Context, say say) (methods []qlink.PayMeth
 
 // examineReach tells whether it is a gateway that answers at the endpoint.
 func (g *gateway) examineReach(t trial, say say) bool {
-	at := shown(g.config.Endpoint)
+	at := bill.ShownURL(g.config.Endpoint)
 	switch {
 	case t.err == nil:
 	case t.err.HTTPStatus == 0:

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/qlink"
 )
 
@@ -68,7 +69,7 @@ func Rows(ctx context.Context, accounts []Account) []Row {
 
 func rowOf(a Account) Row {
 	r := Row{
-		Name: a.Name, Endpoint: shown(a.Gateway.Endpoint), LiveMode: a.LiveMode, AppKey: a.Gateway.AppKey, PayAccount: a.Gateway.PayAccount,
+		Name: a.Name, Endpoint: bill.ShownURL(a.Gateway.Endpoint), LiveMode: a.LiveMode, AppKey: a.Gateway.AppKey, PayAccount: a.Gateway.PayAccount,
 		Edition: a.Gateway.Edition, ServiceProvider: a.Gateway.ServiceProvider,
 		SignatureContent: a.Gateway.Content, BodyEscape: a.Gateway.Escape, AccountField: a.Gateway.AccountField,
 		TimeZone: a.Gateway.Location.String(), Country: a.Defaults.Country, Currency: string(a.Defaults.Currency),

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
 )
 
 // testType is of no event that any shop acts upon.
@@ -17,7 +19,7 @@ const testType = "qlink.test"
 
 // examineShop posts a message rightly signed, and another that is not.
 func (x *examination) examineShop(ctx context.Context, s Shop, say say) {
-	whose := "the shop's (" + shown(s.URL) + ")"
+	whose := "the shop's (" + bill.ShownURL(s.URL) + ")"
 	right, err := x.tell(ctx, s, s.Secrets)
 	takes := examineTaking(s, right, err, say)
 	x.examineRefusing(ctx, s, takes, say)
@@ -27,7 +29,7 @@ func (x *examination) examineShop(ctx context.Context, s Shop, say say) {
 
 // examineTaking judges the answer to a message as it should be.
 func examineTaking(s Shop, r reply, err error, say say) bool {
-	at := shown(s.URL)
+	at := bill.ShownURL(s.URL)
 	const kinds = "Shops answer 2xx to every rightly signed message, also of a type that they do not know."
 	switch {
 	case err != nil:
@@ -50,7 +52,7 @@ func examineTaking(s Shop, r reply, err error, say say) bool {
 // examineRefusing sends what a forger would, as far as that can be harmless.
 func (x *examination) examineRefusing(ctx context.Context, s Shop, takes bool, say say) {
 	if !takes {
-		say(CheckShopSignature, Skipped, "cannot be told of a shop that does not take what is rightly signed: "+shown(s.URL), "")
+		say(CheckShopSignature, Skipped, "cannot be told of a shop that does not take what is rightly signed: "+bill.ShownURL(s.URL), "")
 		return
 	}
 	forged := make([]byte, 32)
@@ -58,12 +60,12 @@ func (x *examination) examineRefusing(ctx context.Context, s Shop, takes bool, s
 	r, err := x.tell(ctx, s, [][]byte{forged})
 	switch {
 	case err != nil:
-		say(CheckShopSignature, Warning, "the shop at "+shown(s.URL)+" gave no answer to a wrongly signed message: "+quoted(reasonOf(err)), "Run the doctor again.")
+		say(CheckShopSignature, Warning, "the shop at "+bill.ShownURL(s.URL)+" gave no answer to a wrongly signed message: "+quoted(reasonOf(err)), "Run the doctor again.")
 	case r.status/100 == 2:
-		say(CheckShopSignature, Failed, fmt.Sprintf("your shop does not verify signatures: %s answered HTTP %d to a message signed with a made-up secret, so anybody could tell it that an order is paid", shown(s.URL), r.status),
+		say(CheckShopSignature, Failed, fmt.Sprintf("your shop does not verify signatures: %s answered HTTP %d to a message signed with a made-up secret, so anybody could tell it that an order is paid", bill.ShownURL(s.URL), r.status),
 			"Verify webhook-signature with a Standard Webhooks library before anything else, for types that the shop does not know too, and answer 401 where it does not match.")
 	default:
-		say(CheckShopSignature, OK, fmt.Sprintf("the shop at %s refuses a wrongly signed message (HTTP %d)", shown(s.URL), r.status), "")
+		say(CheckShopSignature, OK, fmt.Sprintf("the shop at %s refuses a wrongly signed message (HTTP %d)", bill.ShownURL(s.URL), r.status), "")
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/qlink"
 )
 
@@ -25,23 +26,23 @@ func (x *examination) examineSite(ctx context.Context, s Site, say say) {
 	address := strings.TrimRight(s.Base, "/") + path
 	r, err := x.post(ctx, address, nil, []byte("{}"))
 	x.judgeAddress(s, address, r, err, say)
-	examineCertificate(address, "the site's ("+shown(s.Base)+")", r.sight, err, x.Now(), say)
+	examineCertificate(address, "the site's ("+bill.ShownURL(s.Base)+")", r.sight, err, x.Now(), say)
 }
 
 func (x *examination) judgeAddress(s Site, address string, r reply, err error, say say) {
 	if err != nil {
-		say(CheckWebhookAddress, Failed, "the webhook's address "+shown(address)+" cannot be reached: "+quoted(reasonOf(err)),
+		say(CheckWebhookAddress, Failed, "the webhook's address "+bill.ShownURL(address)+" cannot be reached: "+quoted(reasonOf(err)),
 			remedyFor(s, "Check the name's DNS, the firewall and the certificate. Where this machine cannot reach its own public address, try from another."))
 		return
 	}
 	if flaw, remedy := strangeAnswer(r); flaw != "" {
-		say(CheckWebhookAddress, Failed, fmt.Sprintf("at the webhook's address %s %s: QLink's notifications would not arrive", shown(address), flaw), remedyFor(s, remedy))
+		say(CheckWebhookAddress, Failed, fmt.Sprintf("at the webhook's address %s %s: QLink's notifications would not arrive", bill.ShownURL(address), flaw), remedyFor(s, remedy))
 		return
 	}
-	status, tell, remedy := OK, "QLink has to be told "+shown(address)+", where this module answers", ""
+	status, tell, remedy := OK, "QLink has to be told "+bill.ShownURL(address)+", where this module answers", ""
 	switch {
 	case s.LiveMode && outOfReach(address):
-		status, tell = Warning, "this module answers at "+shown(address)+", but nobody outside can reach that address"
+		status, tell = Warning, "this module answers at "+bill.ShownURL(address)+", but nobody outside can reach that address"
 		remedy = "Set public_url to the address that the world sees, or name it: caddy qlink doctor --site https://shop.example.com"
 	case s.LiveMode && plainHTTP(address):
 		status, remedy = Warning, "It is plain http, so that buyers' pages can be forged on the way: serve the site over https, and set public_url to that."

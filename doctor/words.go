@@ -31,19 +31,6 @@ func quoted(text string) string {
 	return text
 }
 
-// shown is a URL as people may read it: a query or a user may be a password.
-func shown(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return "a URL that cannot be read"
-	}
-	query := ""
-	if u.RawQuery != "" {
-		query = "?…"
-	}
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String() + query
-}
-
 func hostOf(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {

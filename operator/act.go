@@ -13,11 +13,16 @@ import (
 // target returns the bill that a request is about, if it is still as the
 // client saw it (If-Match); false where the request has been answered.
 func target(d Desk, w http.ResponseWriter, r *http.Request) (b bill.Bill, going bool, err error) {
-	b, text, err := timelineText(d, w, r)
-	if err != nil || text == nil {
-		return bill.Bill{}, false, err
+	b, going, err = meant(d, w, r)
+	seen := r.Header.Get("If-Match")
+	if err != nil || !going || seen == "" {
+		return b, going, err
 	}
-	if seen := r.Header.Get("If-Match"); seen != "" && !matches(seen, etagOf(text)) {
+	text, err := timelineText(r.Context(), d.Payments, b.ID, d.Now())
+	if err != nil {
+		return bill.Bill{}, false, named(r, err)
+	}
+	if !matches(seen, etagOf(text)) {
 		return bill.Bill{}, false, refuse(http.StatusPreconditionFailed, "the bill has changed since it was looked at")
 	}
 	return b, true, nil

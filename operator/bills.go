@@ -59,9 +59,13 @@ func serveBill(d Desk, w http.ResponseWriter, r *http.Request) error {
 	if _, err := Parameters(r); err != nil {
 		return err
 	}
-	_, text, err := timelineText(d, w, r)
-	if err != nil || text == nil {
+	b, going, err := meant(d, w, r)
+	if err != nil || !going {
 		return err
+	}
+	text, err := timelineText(r.Context(), d.Payments, b.ID, d.Now())
+	if err != nil {
+		return named(r, err)
 	}
 	tag := etagOf(text)
 	w.Header().Set("ETag", tag)
@@ -82,33 +86,29 @@ func Describe(ctx context.Context, payments Payments, name string, now time.Time
 	if err != nil {
 		return nil, err
 	}
-	line, err := payments.Timeline(ctx, b.ID)
+	return timelineText(ctx, payments, b.ID, now)
+}
+
+func timelineText(ctx context.Context, payments Payments, id string, now time.Time) ([]byte, error) {
+	line, err := payments.Timeline(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	return encode(timelineOf(line, now))
 }
 
-// timelineText looks the named bill up and returns its answer; nil where it has
-// answered that the name means several.
-func timelineText(d Desk, w http.ResponseWriter, r *http.Request) (bill.Bill, []byte, error) {
-	b, err := d.Payments.Lookup(r.Context(), r.PathValue("id"))
+// meant looks the named bill up; false where it has answered that the name
+// means several.
+func meant(d Desk, w http.ResponseWriter, r *http.Request) (b bill.Bill, going bool, err error) {
+	b, err = d.Payments.Lookup(r.Context(), r.PathValue("id"))
 	if several, ok := errors.AsType[*payment.AmbiguousError](err); ok {
 		p := problem{Error: several.Error(), Code: "ambiguous"}
 		for _, b := range several.Bills {
 			p.Bills = append(p.Bills, b.ID)
 		}
-		return bill.Bill{}, nil, send(w, http.StatusConflict, p)
+		return bill.Bill{}, false, send(w, http.StatusConflict, p)
 	}
-	if err != nil {
-		return bill.Bill{}, nil, named(r, err)
-	}
-	line, err := d.Payments.Timeline(r.Context(), b.ID)
-	if err != nil {
-		return bill.Bill{}, nil, named(r, err)
-	}
-	text, err := encode(timelineOf(line, d.Now()))
-	return b, text, err
+	return b, err == nil, named(r, err)
 }
 
 // named says which bill is not there.

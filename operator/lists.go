@@ -127,10 +127,10 @@ func serveStats(d Desk, w http.ResponseWriter, r *http.Request) error {
 		Notifications: notificationCounts{
 			Pending: g.Notifications[bill.Pending], Dead: g.Notifications[bill.Dead],
 			Delivered: g.Notifications[bill.Delivered], Superseded: g.Notifications[bill.Superseded],
-			OldestPendingAt: timestamp(g.OldestPending),
+			OldestPendingAt: bill.Timestamp(g.OldestPending),
 		},
-		Orphans: g.Orphans, Reconcile: reconcileView{timestamp(g.OldestDue)}, Watchers: g.Watchers,
-		Store: storeView{SizeBytes: known(g.StoreBytes), FreeBytes: known(g.FreeBytes), CheckoutsClosedSince: timestamp(g.ClosedSince)},
+		Orphans: g.Orphans, Reconcile: reconcileView{bill.Timestamp(g.OldestDue)}, Watchers: g.Watchers,
+		Store: storeView{SizeBytes: known(g.StoreBytes), FreeBytes: known(g.FreeBytes), CheckoutsClosedSince: bill.Timestamp(g.ClosedSince)},
 	}
 	for _, status := range bill.Statuses() {
 		v.Bills.ByStatus[status] = g.Counts.Bills[status]

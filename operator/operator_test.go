@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/operator"
 	"github.com/caddy-qlink/caddy-qlink/payment"
+	"github.com/caddy-qlink/caddy-qlink/payment/paymenttest"
 	"github.com/caddy-qlink/caddy-qlink/qlink"
 	"github.com/caddy-qlink/caddy-qlink/store/memory"
 )
@@ -31,7 +31,7 @@ type office struct {
 	t       *testing.T
 	engine  *payment.Engine
 	store   bill.Store
-	gateway *gateway
+	gateway *paymenttest.Gateway
 	scope   payment.Scope
 	ended   chan struct{}
 	url     string
@@ -40,7 +40,7 @@ type office struct {
 // open opens one. Its clock stands still unless a test moves it.
 func open(t *testing.T) *office {
 	t.Helper()
-	g := &gateway{held: make(map[string]string)}
+	g := new(paymenttest.Gateway)
 	account := &payment.Account{
 		Name: "default", Ledger: "ledger", AppKey: "app", Secrets: []string{"s"}, Location: time.UTC, Gateway: g,
 		ExpireAfter: 24 * time.Hour, CallTimeout: 10 * time.Second, StatusBatch: 50,
@@ -276,7 +276,7 @@ func TestANameOfSeveralOrdersIsRefusedWithTheirIDs(t *testing.T) {
 func TestAnOperatorAsksCancelsAndForces(t *testing.T) {
 	o := open(t)
 	b := o.sell("A-1", "1")
-	o.gateway.set(b.ID, "SUCCESS")
+	o.gateway.Set(b.ID, "SUCCESS")
 	after := read[timeline](o, o.ask("POST", "/qlink/bills/A-1/refresh", ""), 200)
 	if after.Bill.Status != "SUCCESS" {
 		t.Errorf("paid at the gateway, and %s", after.Bill.Status)
@@ -298,7 +298,7 @@ func TestAnOperatorAsksCancelsAndForces(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 
-	o.gateway.unreachable(true)
+	o.gateway.Become(paymenttest.Down)
 	created := o.sell("A-3", "1")
 	if r := o.ask("POST", "/qlink/bills/A-3/cancel", `{"force":true}`); r.status != 400 {
 		t.Errorf("force without a reason: %d", r.status)
@@ -434,61 +434,3 @@ func TestWhoWatchesSeesWhatTheFiltersSelectUntilTheConfigurationEnds(t *testing.
 		t.Errorf("after its end %q, %v", lines.Text(), lines.Err())
 	}
 }
-
-// gateway is QLink as far as these tests go.
-type gateway struct {
-	mu   sync.Mutex
-	held map[string]string // statuses by tradeUuid
-	down bool
-}
-
-func (g *gateway) set(id, status string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.held[id] = status
-}
-
-func (g *gateway) unreachable(down bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.down = down
-}
-
-func (g *gateway) fault() error {
-	if g.down {
-		return &qlink.Error{Operation: "any", Kind: qlink.KindUnclear}
-	}
-	return nil
-}
-
-func (g *gateway) Apply(_ context.Context, r qlink.ApplyRequest) (qlink.ApplyAnswer, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if err := g.fault(); err != nil {
-		return qlink.ApplyAnswer{}, err
-	}
-	g.held[r.TradeUUID] = "WAIT"
-	return qlink.ApplyAnswer{BillCode: "B-" + r.TradeUUID, ActionValue: "000201"}, nil
-}
-
-func (g *gateway) GetPayStatus(_ context.Context, ids, _ []string) (qlink.StatusAnswer, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	status, known := g.held[ids[0]]
-	if err := g.fault(); err != nil || !known {
-		return qlink.StatusAnswer{Empty: true}, err
-	}
-	return qlink.StatusAnswer{Rows: []qlink.PayStatus{{TradeUUID: ids[0], Status: qlink.ParseStatus(status)}}}, nil
-}
-
-func (g *gateway) Cancel(_ context.Context, id, _ string) (qlink.CancelAnswer, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if err := g.fault(); err != nil {
-		return qlink.CancelAnswer{}, err
-	}
-	g.held[id] = "CANCEL"
-	return qlink.CancelAnswer{Status: qlink.ParseCancelStatus("SUCCESS")}, nil
-}
-
-func (g *gateway) QueryPayAccount(context.Context) ([]qlink.PayMethod, error) { return nil, g.fault() }

@@ -23,7 +23,7 @@ type view struct {
 func viewOf(b bill.Bill, now time.Time) view {
 	return view{
 		View: b.View(b.PayURL), Stuck: b.Stuck(now), CancelReason: b.Cancel.Reason,
-		DueAt: timestamp(b.Due), ResolvedAt: timestamp(b.ResolvedAt),
+		DueAt: bill.Timestamp(b.Due), ResolvedAt: bill.Timestamp(b.ResolvedAt),
 	}
 }
 
@@ -104,7 +104,7 @@ type eventView struct {
 
 func eventOf(e bill.Event) eventView {
 	return eventView{
-		At: timestamp(e.At), Kind: e.Kind, Source: e.Source, Actor: e.Actor, From: e.From, To: e.To, Version: e.Version,
+		At: bill.Timestamp(e.At), Kind: e.Kind, Source: e.Source, Actor: e.Actor, From: e.From, To: e.To, Version: e.Version,
 		Reason: e.Reason, Note: e.Note, TookMS: milliseconds(e.Took), Report: e.Report,
 	}
 }
@@ -136,11 +136,11 @@ func notificationsOf(notifications []bill.Notification) []notificationView {
 	for _, n := range notifications {
 		v := notificationView{
 			ID: n.ID, URL: n.URL, Type: n.Type, State: n.State, Bill: n.Bill, OrderCode: n.OrderCode,
-			CreatedAt: timestamp(n.CreatedAt), DueAt: timestamp(n.Due),
-			Tries: n.Tries, TriedAt: timestamp(n.TriedAt), LastError: n.LastError,
+			CreatedAt: bill.Timestamp(n.CreatedAt), DueAt: bill.Timestamp(n.Due),
+			Tries: n.Tries, TriedAt: bill.Timestamp(n.TriedAt), LastError: n.LastError,
 		}
 		for _, t := range n.Log {
-			v.Attempts = append(v.Attempts, tryView{timestamp(t.At), milliseconds(t.Took), t.Status, t.Error})
+			v.Attempts = append(v.Attempts, tryView{bill.Timestamp(t.At), milliseconds(t.Took), t.Status, t.Error})
 		}
 		views = append(views, v)
 	}
@@ -163,21 +163,13 @@ type orphanView struct {
 
 func orphanOf(o bill.Orphan) orphanView {
 	v := orphanView{
-		ID: o.ID, Ledger: o.Ledger, At: timestamp(o.At), OrderCode: o.Report.OrderCode, BillCode: o.Report.BillCode,
-		RequestID: o.Report.PaymentRequestID, PayTime: timestamp(o.Report.PayTime), BodySHA256: o.Report.BodySHA256,
+		ID: o.ID, Ledger: o.Ledger, At: bill.Timestamp(o.At), OrderCode: o.Report.OrderCode, BillCode: o.Report.BillCode,
+		RequestID: o.Report.PaymentRequestID, PayTime: bill.Timestamp(o.Report.PayTime), BodySHA256: o.Report.BodySHA256,
 	}
 	if o.Resolved != nil {
-		v.ResolvedAt, v.Note, v.Actor = timestamp(o.Resolved.At), o.Resolved.Note, o.Resolved.Actor
+		v.ResolvedAt, v.Note, v.Actor = bill.Timestamp(o.Resolved.At), o.Resolved.Note, o.Resolved.Actor
 	}
 	return v
-}
-
-// timestamp writes RFC 3339 in UTC, and nothing for the zero time.
-func timestamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339Nano)
 }
 
 func milliseconds(nanoseconds int64) int64 { return nanoseconds / int64(time.Millisecond) }

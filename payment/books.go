@@ -47,7 +47,7 @@ func newAudit(e *Engine, q ReportQuery) *audit {
 		engine: e, query: q, totals: make(totals),
 		accounts: make(map[accountKey]*accountTotals), turned: make(map[*Account]error),
 	}
-	a.report = Report{From: stamp(q.From), To: stamp(q.To), Account: q.Account, StartedAt: stamp(begun)}
+	a.report = Report{From: bill.Timestamp(q.From), To: bill.Timestamp(q.To), Account: q.Account, StartedAt: bill.Timestamp(begun)}
 	for _, reason := range UnansweredReasons() {
 		a.report.Unanswered = append(a.report.Unanswered, Unanswered{Reason: reason})
 	}
@@ -252,12 +252,12 @@ func (a *audit) enterOrphan(o bill.Orphan) {
 	}
 	line := OrphanLine{
 		ID: o.ID, Ledger: o.Ledger, OrderCode: o.Report.OrderCode, BillCode: o.Report.BillCode,
-		PaymentRequestID: o.Report.PaymentRequestID, At: stamp(o.At), PayTime: stamp(o.Report.PayTime),
+		PaymentRequestID: o.Report.PaymentRequestID, At: bill.Timestamp(o.At), PayTime: bill.Timestamp(o.Report.PayTime),
 	}
 	var resolvedAt time.Time
 	if o.Resolved != nil {
 		resolvedAt = o.Resolved.At
-		line.ResolvedAt, line.Note = stamp(resolvedAt), o.Resolved.Note
+		line.ResolvedAt, line.Note = bill.Timestamp(resolvedAt), o.Resolved.Note
 	}
 	for _, account := range a.engine.cfg.Accounts {
 		if account.Ledger != o.Ledger {
@@ -289,7 +289,7 @@ func (a *audit) close() Report {
 	slices.SortFunc(r.Accounts, func(x, y AccountReport) int {
 		return cmp.Or(cmp.Compare(x.Name, y.Name), falseLast(x.Configured, y.Configured))
 	})
-	r.EndedAt = stamp(a.engine.now())
+	r.EndedAt = bill.Timestamp(a.engine.now())
 	switch {
 	case r.Wrong > 0:
 		r.Verdict = VerdictDisagree

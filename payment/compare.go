@@ -202,7 +202,7 @@ func mismatchOf(b bill.Bill, w word, d difference) Mismatch {
 	m := Mismatch{Line: lineOf(b), GatewayStatus: notKnown, Differs: d.fields}
 	if w.known {
 		m.GatewayStatus, m.GatewayWord = w.row.Status.Code.String(), cut(w.row.Status.Raw)
-		m.GatewayPayTime, m.GatewayErrorCode = stamp(w.row.PayTime), cut(w.row.ErrorCode)
+		m.GatewayPayTime, m.GatewayErrorCode = bill.Timestamp(w.row.PayTime), cut(w.row.ErrorCode)
 	}
 	return m
 }

@@ -1,8 +1,11 @@
 package payment
 
 import (
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -16,6 +19,30 @@ type Target struct {
 	URL     string
 	Secrets [][]byte // Standard Webhooks keys, decoded; every one signs, so that they rotate without a gap
 	Events  []bill.NotificationType
+}
+
+// Standard Webhooks' form of a secret; it bounds keys, in bytes.
+const (
+	KeyPrefix = "whsec_"
+	minKey    = 24
+	maxKey    = 64
+)
+
+// ErrKey is about a secret that is none of Standard Webhooks'. It never quotes
+// one.
+var ErrKey = errors.New("is not whsec_ and the base64 of 24 to 64 bytes")
+
+// ParseKey decodes a secret of Standard Webhooks; its error is ErrKey.
+func ParseKey(secret string) ([]byte, error) {
+	encoded, ok := strings.CutPrefix(secret, KeyPrefix)
+	if !ok || strings.ContainsAny(encoded, "\r\n") { // which the decoder would skip
+		return nil, ErrKey
+	}
+	key, err := base64.StdEncoding.Strict().DecodeString(encoded)
+	if err != nil || len(key) < minKey || len(key) > maxKey {
+		return nil, ErrKey
+	}
+	return key, nil
 }
 
 // notice is the body of a notification (Standard Webhooks' payload).

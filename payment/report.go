@@ -152,17 +152,9 @@ func lineOf(b bill.Bill) Line {
 	return Line{
 		ID: b.ID, Account: b.Account, Shop: b.Shop, LiveMode: b.LiveMode, OrderCode: b.OrderCode, Status: b.Status,
 		Amount: b.Amount, Currency: b.Currency, BillCode: b.BillCode, PaymentRequestID: b.PaymentRequestID, SettledBy: b.SettledBy,
-		CreatedAt: stamp(b.CreatedAt), UpdatedAt: stamp(b.UpdatedAt), PayTime: stamp(b.PayTime),
-		ResolvedAt: stamp(b.ResolvedAt),
+		CreatedAt: bill.Timestamp(b.CreatedAt), UpdatedAt: bill.Timestamp(b.UpdatedAt), PayTime: bill.Timestamp(b.PayTime),
+		ResolvedAt: bill.Timestamp(b.ResolvedAt),
 	}
-}
-
-// stamp writes RFC 3339 in UTC, and nothing for the zero time.
-func stamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339Nano)
 }
 
 // Unanswered are the bills on which the gateway gave no word for one reason.
@@ -268,7 +260,7 @@ type OrphanLine struct {
 func (e *Engine) Report(ctx context.Context, q ReportQuery, progress func(done int)) (Report, error) {
 	a := newAudit(e, q)
 	if !a.query.From.Before(a.query.To) {
-		return Report{}, fmt.Errorf("%w: it ends at %s and begins at %s", ErrPeriod, stamp(a.query.To), stamp(a.query.From))
+		return Report{}, fmt.Errorf("%w: it ends at %s and begins at %s", ErrPeriod, bill.Timestamp(a.query.To), bill.Timestamp(a.query.From))
 	}
 	for more := true; more; {
 		var err error

@@ -36,12 +36,12 @@ func (a *audit) untold(ctx context.Context, store bill.Store, b bill.Bill) ([]Un
 		}
 		lines = append(lines, Untold{
 			Line: lineOf(b), URL: url, Configured: slices.Contains(wanted, url), State: UntoldState(n.State),
-			Notification: n.ID, Since: stamp(latest(n.CreatedAt, n.RedeliveredAt)), Tries: n.Tries, LastError: n.LastError,
+			Notification: n.ID, Since: bill.Timestamp(latest(n.CreatedAt, n.RedeliveredAt)), Tries: n.Tries, LastError: n.LastError,
 		})
 	}
 	for _, url := range wanted {
 		if _, ok := byURL[url]; !ok && b.Told == 0 { // what was forgotten had been delivered
-			lines = append(lines, Untold{Line: lineOf(b), URL: url, Configured: true, State: UntoldNever, Since: stamp(b.UpdatedAt)})
+			lines = append(lines, Untold{Line: lineOf(b), URL: url, Configured: true, State: UntoldNever, Since: bill.Timestamp(b.UpdatedAt)})
 		}
 	}
 	return lines, nil
@@ -87,5 +87,5 @@ func (a *audit) replaced(ctx context.Context, store bill.Store, b bill.Bill, byU
 // unconfirmed returns b's line where a notification says that it is paid and no
 // query has agreed.
 func unconfirmed(b bill.Bill, now time.Time) Unconfirmed {
-	return Unconfirmed{Line: lineOf(b), ReportedAt: stamp(b.Reported.At), InFlight: lately(b.Reported.At, now)}
+	return Unconfirmed{Line: lineOf(b), ReportedAt: bill.Timestamp(b.Reported.At), InFlight: lately(b.Reported.At, now)}
 }

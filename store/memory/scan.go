@@ -44,12 +44,18 @@ func (s *store) List(ctx context.Context, q bill.Query) (page []bill.Bill, next 
 			page = append(page, b)
 		}
 	}
-	slices.SortFunc(page, func(a, b bill.Bill) int { return placeOf(a).compare(placeOf(b)) })
-	if limit := clamp(q.Limit); len(page) > limit {
-		page = page[:limit:limit]
-		next, err = encode("bills", placeOf(page[limit-1]))
+	return cutOut("bills", page, q.Limit, placeOf)
+}
+
+// cutOut sorts what is left of a listing, and cuts the page out.
+func cutOut[V any](listing string, all []V, limit int, placeOf func(V) place) (page []V, next string, err error) {
+	slices.SortFunc(all, func(a, b V) int { return placeOf(a).compare(placeOf(b)) })
+	limit = clamp(limit)
+	if len(all) <= limit {
+		return all, "", nil
 	}
-	return page, next, err
+	next, err = encode(listing, placeOf(all[limit-1]))
+	return all[:limit:limit], next, err
 }
 
 // selects must be called under the lock.
@@ -92,12 +98,7 @@ func (s *store) ListNotifications(ctx context.Context, q bill.NotificationQuery)
 			page = append(page, n)
 		}
 	}
-	slices.SortFunc(page, func(a, b bill.Notification) int { return placeOf(a).compare(placeOf(b)) })
-	if limit := clamp(q.Limit); len(page) > limit {
-		page = page[:limit:limit]
-		next, err = encode("notifications", placeOf(page[limit-1]))
-	}
-	return page, next, err
+	return cutOut("notifications", page, q.Limit, placeOf)
 }
 
 // Counts goes through all that there is.
