@@ -43,7 +43,7 @@ func ParseAmount(text string, currency Currency) (Amount, error) {
 }
 
 // Equal compares a and b as numbers: 10 equals 10.00.
-func (a Amount) Equal(b Amount) bool { return a.canonical() == b.canonical() }
+func (a Amount) Equal(b Amount) bool { return a.Canonical() == b.Canonical() }
 
 // Readable reports whether a is written as amounts are, so that it can be
 // compared and added up. Whether it fits a currency is ParseAmount's to say.
@@ -53,7 +53,8 @@ func (a Amount) Readable() bool {
 		(whole == "0" || whole[0] != '0') && hasPoint == (fraction != "")
 }
 
-func (a Amount) canonical() string {
+// Canonical returns a without zeros that say nothing: equal amounts have the same.
+func (a Amount) Canonical() string {
 	text := string(a)
 	if strings.Contains(text, ".") {
 		text = strings.TrimRight(text, "0")

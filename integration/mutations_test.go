@@ -400,7 +400,7 @@ var mutations = []mutation{
 	{
 		"amount", "compared as text", "bill/amount.go",
 		"./bill TestAmountsAreComparedAsNumbers",
-		[]edit{{"return a.canonical() == b.canonical()", "return a == b"}},
+		[]edit{{"return a.Canonical() == b.Canonical()", "return a == b"}},
 	},
 	{
 		"amount", "another amount is the same order", "payment/create.go",

@@ -69,11 +69,23 @@ func (h *Hub) Tell(id string, version uint64) {
 	}
 }
 
+// Reset ends all watches of now; later ones are taken.
+func (h *Hub) Reset() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reset()
+}
+
 // Close ends all watches, now and later ones.
 func (h *Hub) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
+	h.reset()
+}
+
+// reset must be called under the lock.
+func (h *Hub) reset() {
 	for _, channels := range h.watchers {
 		for channel := range channels {
 			close(channel)

@@ -1,0 +1,69 @@
+package postgres
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/zap"
+)
+
+const (
+	upkeepEvery = time.Minute
+	upkeepBatch = 10_000 // rows deleted at once
+	// rememberAtLeast is how long an answer under an Idempotency-Key is kept after
+	// it is over: it knows that itself, by the engine's clock; this only bounds
+	// what piles up, by the database's.
+	rememberAtLeast = 48 * time.Hour
+)
+
+// upkeep deletes what nobody asks for any more, and measures the store. Every
+// node does so; what one is just deleting, another one skips.
+func (s *store) upkeep(ctx context.Context) {
+	for wait := time.Second; ; wait = upkeepEvery + rand.N(upkeepEvery/4) { //nolint:gosec // spreads the nodes
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		if err := s.tidy(ctx); err != nil && ctx.Err() == nil && s.health.err() == nil {
+			s.logger().Warn("upkeep of the store is put off", zap.Error(err))
+		}
+	}
+}
+
+func (s *store) tidy(ctx context.Context) error {
+	if err := s.clear(ctx, `DELETE FROM qlink.changes WHERE place IN (
+			SELECT place FROM qlink.changes WHERE at < now() - make_interval(secs => $1) ORDER BY place LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+		keptTime); err != nil {
+		return err
+	}
+	if err := s.clear(ctx, `DELETE FROM qlink.idempotency WHERE key IN (
+			SELECT key FROM qlink.idempotency WHERE expires_at < now() - make_interval(secs => $1) LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+		rememberAtLeast); err != nil {
+		return err
+	}
+	sizes, err := column[int64](ctx, s, `SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = $1 AND c.relkind = 'r'`, s.schema)
+	if err != nil {
+		return err
+	}
+	s.size.Store(sizes[0])
+	return nil
+}
+
+// clear deletes all that is older, some at a time.
+func (s *store) clear(ctx context.Context, statement string, than time.Duration) error {
+	for {
+		var deleted int64
+		err := s.call(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+			tag, err := conn.Exec(ctx, s.in(statement), than.Seconds(), upkeepBatch)
+			deleted = tag.RowsAffected()
+			return err
+		})
+		if err != nil || deleted < upkeepBatch {
+			return err
+		}
+	}
+}
