@@ -1,5 +1,6 @@
 // Command caddy is a Caddy with everything in this repository compiled in:
-// the module, the gateway simulator and the quickstart's shop. It is for
+// the module, the PostgreSQL store, the gateway simulator and the quickstart's
+// shop. It is for
 // try-outs and tests; production builds come from xcaddy.
 package main
 
@@ -10,6 +11,7 @@ import (
 	_ "github.com/caddy-qlink/caddy-qlink"
 	_ "github.com/caddy-qlink/caddy-qlink/examples/quickstart/shop"
 	_ "github.com/caddy-qlink/caddy-qlink/sandbox"
+	_ "github.com/caddy-qlink/caddy-qlink/store/postgres"
 )
 
 func main() { caddycmd.Main() }
