@@ -75,6 +75,9 @@ func (v *vault) start() error {
 	}
 	if err == nil {
 		defer l.Release()
+		if err := v.adopt(ctx, l.Store()); err != nil {
+			return err
+		}
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -85,6 +88,20 @@ func (v *vault) start() error {
 		v.logger.Error("the store cannot be opened now; checkouts and endpoints answer 503 until it can", zap.Error(err))
 	}
 	return nil
+}
+
+// adopt lets a store that an earlier configuration has opened go on with this
+// one's settings.
+func (v *vault) adopt(ctx context.Context, opened bill.Store) error {
+	adopter, ok := v.opener.(bill.Adopter)
+	if !ok {
+		return nil
+	}
+	err := adopter.Adopt(ctx, opened)
+	if err != nil && unavailable(err) {
+		return nil
+	}
+	return err
 }
 
 // stop gives up what start holds. It may be called twice, and without start.

@@ -172,6 +172,13 @@ type Opener interface {
 	Open(ctx context.Context, env Env) (Store, error)
 }
 
+// Adopter is implemented by openers whose open store can go on with what a newer
+// configuration says of it, under the same key: another password, say.
+type Adopter interface {
+	// Adopt takes the settings over; an error leaves the store as it was.
+	Adopt(ctx context.Context, opened Store) error
+}
+
 // Env is what a store may use of its surroundings. A store outlives
 // configurations, so it asks for its logger at each use and keeps none.
 type Env struct {

@@ -31,7 +31,7 @@ func newAnnouncer(s *store) *announcer {
 
 // announce never blocks.
 func (a *announcer) announce(moved []move) {
-	if !a.store.listen || len(moved) == 0 {
+	if !a.store.settings.Load().listen || len(moved) == 0 {
 		return
 	}
 	a.mu.Lock()

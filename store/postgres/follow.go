@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -33,7 +34,8 @@ type follower struct {
 	store *store
 	conn  *pgx.Conn // nil while the database is gone
 	nudge chan struct{}
-	deaf  bool // it cannot listen
+	renew atomic.Bool // the connection is to be made anew
+	deaf  bool        // it cannot listen
 
 	marks []mark // how far the changes had come, the oldest first
 
@@ -54,7 +56,7 @@ type hearing struct {
 }
 
 func newFollower(s *store) *follower {
-	return &follower{store: s, nudge: make(chan struct{}, 1), deaf: !s.listen, heard: make(map[string]hearing)}
+	return &follower{store: s, nudge: make(chan struct{}, 1), heard: make(map[string]hearing)}
 }
 
 // tell hands a version to those who watch the bill, unless they know of it: it
@@ -102,6 +104,12 @@ func (f *follower) run(ctx context.Context) {
 				continue
 			}
 		}
+		if f.renew.Swap(false) {
+			f.leave()
+			if err := f.connect(ctx); err != nil {
+				continue
+			}
+		}
 		if err := f.turn(ctx); err != nil && ctx.Err() == nil {
 			f.lose(err)
 		}
@@ -112,7 +120,9 @@ func (f *follower) run(ctx context.Context) {
 // place in the changes. Then the store is up.
 func (f *follower) connect(ctx context.Context) (err error) {
 	s := f.store
-	conn, err := pgx.ConnectConfig(ctx, s.config.ConnConfig.Copy())
+	given := s.settings.Load()
+	f.deaf = !given.listen
+	conn, err := pgx.ConnectConfig(ctx, given.config.ConnConfig.Copy())
 	if err == nil {
 		f.conn = conn
 		err = s.ready(ctx, conn)
@@ -124,7 +134,7 @@ func (f *follower) connect(ctx context.Context) (err error) {
 		f.lose(err)
 		return err
 	}
-	s.pool.Reset() // what is left of the time before
+	s.pool.Load().Reset() // what is left of the time before
 	if s.health.rise() {
 		s.logger().Info("the database is there", zap.String("schema", s.schema), zap.Bool("listening", !f.deaf))
 	}

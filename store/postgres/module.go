@@ -136,11 +136,28 @@ func (s *Store) Open(ctx context.Context, env bill.Env) (bill.Store, error) {
 	if s.config == nil {
 		return nil, errors.New("store postgres: not provisioned")
 	}
-	opened, err := open(ctx, settings{config: s.config, schema: s.Schema, listen: s.Listen != "off"}, env)
+	opened, err := open(ctx, s.settings(), env)
 	if err != nil {
 		return nil, fmt.Errorf("store postgres: %w", err)
 	}
 	return opened, nil
+}
+
+func (s *Store) settings() settings {
+	return settings{config: s.config, schema: s.Schema, listen: s.Listen != "off"}
+}
+
+// Adopt lets a store that an earlier configuration has opened go on with this
+// one's password, TLS and pool.
+func (s *Store) Adopt(ctx context.Context, opened bill.Store) error {
+	o, ok := opened.(*store)
+	if !ok || s.config == nil {
+		return fmt.Errorf("store postgres: %T cannot be adopted", opened)
+	}
+	if err := o.adopt(ctx, s.settings()); err != nil {
+		return fmt.Errorf("store postgres: %w", err)
+	}
+	return nil
 }
 
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
@@ -209,4 +226,5 @@ var (
 	_ caddy.Provisioner     = (*Store)(nil)
 	_ caddyfile.Unmarshaler = (*Store)(nil)
 	_ bill.Opener           = (*Store)(nil)
+	_ bill.Adopter          = (*Store)(nil)
 )

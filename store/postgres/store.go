@@ -51,10 +51,11 @@ type settings struct {
 
 // store implements bill.Store.
 type store struct {
-	settings
+	schema    string
 	logger    func() *zap.Logger
 	committed func(changes int, took time.Duration) // or nil
-	pool      *pgxpool.Pool
+	settings  atomic.Pointer[settings]              // the newest configuration's
+	pool      atomic.Pointer[pgxpool.Pool]
 	hub       watch.Hub
 	health    health
 	follower  *follower
@@ -90,15 +91,16 @@ func parse(dsn string) (*pgxpool.Config, error) {
 // open connects to the database and makes or updates the schema. Where it
 // cannot be reached, the store is down until its follower gets through.
 func open(ctx context.Context, given settings, env bill.Env) (*store, error) {
-	s := &store{settings: given, logger: env.Logger, committed: env.Committed}
+	s := &store{schema: given.schema, logger: env.Logger, committed: env.Committed}
 	if s.logger == nil {
 		s.logger = zap.NewNop
 	}
-	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), s.config.Copy())
+	pool, err := given.newPool()
 	if err != nil {
 		return nil, err
 	}
-	s.pool = pool
+	s.settings.Store(&given)
+	s.pool.Store(pool)
 	s.health.down(errors.New("not connected yet"))
 	s.follower, s.announcer = newFollower(s), newAnnouncer(s)
 	switch err := s.follower.connect(ctx); {
@@ -117,6 +119,49 @@ func open(ctx context.Context, given settings, env bill.Env) (*store, error) {
 	return s, nil
 }
 
+// newPool makes a pool, which connects when it is used.
+func (s settings) newPool() (*pgxpool.Pool, error) {
+	return pgxpool.NewWithConfig(context.Background(), s.config.Copy())
+}
+
+// adopt lets the store go on with a newer configuration: with another password,
+// or another number of connections. One that the database refuses is an error,
+// and changes nothing. Calls under way end on the connections that they have.
+func (s *store) adopt(ctx context.Context, given settings) error {
+	if given.equal(*s.settings.Load()) {
+		return nil
+	}
+	conn, err := pgx.ConnectConfig(ctx, given.config.ConnConfig.Copy())
+	if err == nil {
+		err = conn.Close(ctx)
+	}
+	if err != nil && !lost(err) {
+		return err
+	}
+	pool, err := given.newPool()
+	if err != nil {
+		return err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		pool.Close()
+		return bill.ErrUnavailable
+	}
+	s.settings.Store(&given)
+	old := s.pool.Swap(pool)
+	s.tasks.Go(old.Close) // waits for calls under way
+	s.follower.renew.Store(true)
+	s.follower.look()
+	return nil
+}
+
+// equal reports whether the same connections come of both.
+func (s settings) equal(t settings) bool {
+	return s.config.ConnString() == t.config.ConnString() && s.config.MaxConns == t.config.MaxConns &&
+		s.config.MinIdleConns == t.config.MinIdleConns && s.listen == t.listen
+}
+
 // Close waits for calls under way and closes all connections.
 func (s *store) Close() error {
 	if !s.retire() {
@@ -125,7 +170,7 @@ func (s *store) Close() error {
 	s.end()
 	s.tasks.Wait()
 	s.hub.Close()
-	s.pool.Close()
+	s.pool.Load().Close()
 	return nil
 }
 
@@ -194,7 +239,7 @@ func (s *store) callOnce(ctx context.Context, f func(context.Context, *pgxpool.C
 	waiting, stop := context.WithCancel(lasting)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
-	conn, err := s.pool.Acquire(waiting)
+	conn, err := s.pool.Load().Acquire(waiting)
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
