@@ -18,6 +18,7 @@ func TestProductionBuildsLeaveTheSimulatorOutAndNoImportPointsBack(t *testing.T)
 		without []string // prefixes of import paths
 	}{
 		{module, []string{module + "/sandbox", module + "/examples", module + "/store/postgres", module + "/store/memory"}},
+		{module + "/cmd/caddy", []string{module + "/store/postgres/postgrestest"}},
 		{module + "/handlers", []string{"github.com/caddyserver/", module + "/store", module + "/sandbox"}},
 		{module + "/console", []string{"github.com/caddyserver/", module + "/handlers", module + "/store", module + "/sandbox"}},
 		{module + "/operator", []string{"github.com/caddyserver/", module + "/handlers", module + "/console", module + "/store", module + "/sandbox"}},
