@@ -73,15 +73,15 @@ func (s *store) Ended(ctx context.Context, until time.Time, cursor string, limit
 // is skipped: it is not waited for, and comes with the next call if it is still
 // due.
 const (
-	leaseBills = `UPDATE qlink.bills b SET leased_by = $1, leased_until = now() + make_interval(secs => $2) FROM (
+	leaseBills = `UPDATE qlink.bills SET leased_by = $1, leased_until = now() + make_interval(secs => $2) WHERE id = ANY (ARRAY (
 			SELECT id FROM qlink.bills WHERE due <= $3 AND (leased_until IS NULL OR leased_until < now() OR leased_by = $1)
 			ORDER BY due, id LIMIT $4 FOR UPDATE SKIP LOCKED
-		) AS free WHERE b.id = free.id RETURNING b.due, b.id`
-	leaseNotifications = `UPDATE qlink.notifications n SET leased_by = $1, leased_until = now() + make_interval(secs => $2) FROM (
+		)) RETURNING due, id`
+	leaseNotifications = `UPDATE qlink.notifications SET leased_by = $1, leased_until = now() + make_interval(secs => $2) WHERE id = ANY (ARRAY (
 			SELECT id FROM qlink.notifications d WHERE due <= $3 AND (leased_until IS NULL OR leased_until < now() OR leased_by = $1)
 			AND NOT EXISTS (SELECT FROM qlink.notifications o WHERE o.target = d.target AND o.leased_until >= now() AND o.leased_by <> $1)
 			ORDER BY due, id LIMIT $4 FOR UPDATE SKIP LOCKED
-		) AS free WHERE n.id = free.id RETURNING n.due, n.id`
+		)) RETURNING due, id`
 )
 
 func (s *store) LeaseDue(ctx context.Context, l bill.Lease) ([]string, error) {

@@ -19,8 +19,6 @@ const (
 	deadlockDetected     = "40P01"
 	uniqueViolation      = "23505"
 	characterNotInSet    = "22021"
-	undefinedTable       = "42P01"
-	invalidSchema        = "3F000"
 	readOnly             = "25006"
 
 	// Classes.

@@ -23,7 +23,7 @@ const (
 	reconnect  = 500 * time.Millisecond // between two tries
 	retellTime = 10 * time.Second       // how long a change may take from its number to its commit: calls end sooner
 	pollPage   = 10_000
-	keptTime   = 10 * time.Minute // how long changes are kept
+	keptTime   = time.Minute // how long changes are kept
 )
 
 // follower follows what other nodes change, on a connection of its own, and
@@ -37,7 +37,8 @@ type follower struct {
 	renew atomic.Bool // the connection is to be made anew
 	deaf  bool        // it cannot listen
 
-	marks []mark // how far the changes had come, the oldest first
+	marks  []mark       // how far the changes had come, the oldest first
+	passed atomic.Int64 // how far they had come when what is kept began
 
 	mu    sync.Mutex
 	heard map[string]hearing // by bill
@@ -272,8 +273,8 @@ func servable(migration string) error {
 	return nil
 }
 
-// since returns how far the changes had come so long ago, and forgets what is
-// older than the kept.
+// since returns how far the changes had come so long ago, and drops marks that
+// are older than what is kept.
 func (f *follower) since(d time.Duration) int64 {
 	place := f.marks[0].place
 	for _, m := range f.marks {
@@ -284,6 +285,7 @@ func (f *follower) since(d time.Duration) int64 {
 	}
 	for len(f.marks) > 1 && time.Since(f.marks[1].at) > keptTime {
 		f.marks = f.marks[1:]
+		f.passed.Store(f.marks[0].place)
 	}
 	return place
 }

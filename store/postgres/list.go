@@ -221,7 +221,7 @@ func (s *scan) bills(q bill.Query, few bool, behind *place) string {
 	if q.Untold {
 		return fmt.Sprintf(`SELECT told.at, told.bill AS id, b.id IS NOT NULL AND %s AS ok, b.record FROM (
 			SELECT DISTINCT bill_created_at AS at, bill FROM qlink.notifications WHERE state IN ('pending', 'dead') AND %s
-			ORDER BY at DESC, bill LIMIT %d) AS told LEFT JOIN qlink.bills b ON b.id = told.bill`,
+			ORDER BY at DESC, bill LIMIT %d) AS told LEFT JOIN LATERAL (SELECT * FROM qlink.bills WHERE id = told.bill LIMIT 1) AS b ON true`,
 			s.matches(q), where(s.within("bill_created_at", "bill", q.From, q.To, behind)), s.most)
 	}
 	branches, rest := branchesOf(q)

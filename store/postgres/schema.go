@@ -106,10 +106,11 @@ func compatible(oldest int64) error {
 func (s *store) version(ctx context.Context, conn *pgx.Conn) (version int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTime)
 	defer cancel()
-	err = conn.QueryRow(ctx, s.in(`SELECT coalesce(max(version_id), 0) FROM qlink.migrations`)).Scan(&version)
-	if c := code(err); c == undefinedTable || c == invalidSchema {
-		return 0, nil
+	var begun bool
+	if err := conn.QueryRow(ctx, s.in(`SELECT to_regclass('qlink.migrations') IS NOT NULL`)).Scan(&begun); err != nil || !begun {
+		return 0, err
 	}
+	err = conn.QueryRow(ctx, s.in(`SELECT coalesce(max(version_id), 0) FROM qlink.migrations`)).Scan(&version)
 	return version, err
 }
 

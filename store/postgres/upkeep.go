@@ -34,14 +34,14 @@ func (s *store) upkeep(ctx context.Context) {
 }
 
 func (s *store) tidy(ctx context.Context) error {
-	if err := s.clear(ctx, `DELETE FROM qlink.changes WHERE place IN (
-			SELECT place FROM qlink.changes WHERE at < now() - make_interval(secs => $1) ORDER BY place LIMIT $2 FOR UPDATE SKIP LOCKED)`,
-		keptTime); err != nil {
+	if err := s.clear(ctx, `DELETE FROM qlink.changes WHERE place = ANY (ARRAY (
+			SELECT place FROM qlink.changes WHERE place <= $1 ORDER BY place LIMIT $2 FOR UPDATE SKIP LOCKED))`,
+		s.follower.passed.Load()); err != nil {
 		return err
 	}
-	if err := s.clear(ctx, `DELETE FROM qlink.idempotency WHERE key IN (
-			SELECT key FROM qlink.idempotency WHERE expires_at < now() - make_interval(secs => $1) LIMIT $2 FOR UPDATE SKIP LOCKED)`,
-		rememberAtLeast); err != nil {
+	if err := s.clear(ctx, `DELETE FROM qlink.idempotency WHERE key = ANY (ARRAY (
+			SELECT key FROM qlink.idempotency WHERE expires_at < now() - make_interval(secs => $1) ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))`,
+		rememberAtLeast.Seconds()); err != nil {
 		return err
 	}
 	sizes, err := column[int64](ctx, s, `SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -53,12 +53,12 @@ func (s *store) tidy(ctx context.Context) error {
 	return nil
 }
 
-// clear deletes all that is older, some at a time.
-func (s *store) clear(ctx context.Context, statement string, than time.Duration) error {
+// clear deletes all that a statement finds to be older, some at a time.
+func (s *store) clear(ctx context.Context, statement string, than any) error {
 	for {
 		var deleted int64
 		err := s.call(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
-			tag, err := conn.Exec(ctx, s.in(statement), than.Seconds(), upkeepBatch)
+			tag, err := conn.Exec(ctx, s.in(statement), than, upkeepBatch)
 			deleted = tag.RowsAffected()
 			return err
 		})

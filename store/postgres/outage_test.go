@@ -1,0 +1,201 @@
+//go:build linux
+
+package postgres
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/store/postgres/postgrestest"
+)
+
+// outage is a way for a database to be gone.
+type outage struct {
+	name   string
+	begin  func(*postgrestest.Server, *postgrestest.Proxy)
+	end    func(*postgrestest.Server, *postgrestest.Proxy)
+	notice time.Duration // within which it is noticed
+}
+
+var outages = []outage{
+	{"stopped", func(s *postgrestest.Server, _ *postgrestest.Proxy) { s.Stop() }, func(s *postgrestest.Server, _ *postgrestest.Proxy) { s.StartAgain() }, time.Second},
+	{"killed", func(s *postgrestest.Server, _ *postgrestest.Proxy) { s.Kill() }, func(s *postgrestest.Server, _ *postgrestest.Proxy) { s.StartAgain() }, time.Second},
+	{"frozen", func(s *postgrestest.Server, _ *postgrestest.Proxy) { s.Freeze() }, func(s *postgrestest.Server, _ *postgrestest.Proxy) { s.Thaw() }, pollEvery + pollTime + time.Second},
+	{"cut off", func(_ *postgrestest.Server, p *postgrestest.Proxy) { p.Cut() }, func(_ *postgrestest.Server, p *postgrestest.Proxy) { p.Resume() }, time.Second},
+	{"silent", func(_ *postgrestest.Server, p *postgrestest.Proxy) { p.Pause() }, func(_ *postgrestest.Server, p *postgrestest.Proxy) { p.Resume() }, pollEvery + pollTime + time.Second},
+}
+
+func TestWhileTheDatabaseIsGoneCallsAreRefusedAtOnceAndWatchesEnd(t *testing.T) {
+	t.Parallel()
+	for _, o := range outages {
+		t.Run(o.name, func(t *testing.T) {
+			t.Parallel()
+			server := postgrestest.Start(t)
+			proxy := server.Proxy()
+			s := openNode(t, configured(t, proxy.DSN(), "qlink"))
+			b := sample("a")
+			commit(t, s, only(b))
+			versions, stop := s.Watch(b.ID)
+			defer stop()
+			feed := s.WatchAll()
+			defer feed.Stop()
+
+			o.begin(server, proxy)
+			begun := time.Now()
+			err := s.Commit(t.Context(), only(moved(b))) // under way while nobody knows yet
+			if took := time.Since(begun); took > o.notice {
+				t.Errorf("the first call took %s", took)
+			}
+			if !errors.Is(err, bill.ErrUnavailable) {
+				t.Errorf("Commit: %v", err)
+			}
+			eventually(t, "the store notices", o.notice, func() bool { return s.health.err() != nil })
+			wantGone(t, s)
+			if version, open := <-versions; open {
+				t.Errorf("version %d", version)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if ids, err := feed.Next(ctx); !errors.Is(err, bill.ErrUnavailable) {
+				t.Errorf("Next: %q, %v", ids, err)
+			}
+
+			o.end(server, proxy)
+			wantBack(t, s, b)
+			later, stop := s.Watch("after")
+			defer stop()
+			commit(t, s, only(sample("after")))
+			wantVersion(t, later, 1)
+		})
+	}
+}
+
+func TestAStoreMayBeOpenedWhileTheDatabaseIsGone(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	server.Stop()
+	begun := time.Now()
+	s := openNode(t, configured(t, server.DSN(), "qlink"))
+	if took := time.Since(begun); took > 2*connectTime {
+		t.Errorf("opening took %s", took)
+	}
+	wantGone(t, s)
+	if s.logs.FilterMessageSnippet("cannot be reached").Len() != 1 {
+		t.Errorf("logged: %v", s.logs.All())
+	}
+	server.StartAgain()
+	eventually(t, "the store is up", 20*time.Second, func() bool { return s.health.err() == nil })
+	commit(t, s, only(sample("a")))
+}
+
+func TestCloseDoesNotWaitForADatabaseThatHangs(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	s := openNode(t, configured(t, server.DSN(), "qlink"))
+	commit(t, s, only(sample("a")))
+	server.Freeze()
+	defer server.Thaw()
+	begun := time.Now()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begun); took > callTime+2*time.Second {
+		t.Errorf("closing took %s", took)
+	}
+}
+
+// A standby reads and does not write: a store is down with it until it is
+// promoted.
+func TestAStandbyIsNoDatabaseUntilItIsPromoted(t *testing.T) {
+	t.Parallel()
+	primary := postgrestest.Start(t)
+	standby := primary.Standby()
+	s := openNode(t, configured(t, postgrestest.Failover(primary, standby), "qlink"))
+	b := sample("a")
+	commit(t, s, only(b))
+	primary.Kill()
+	eventually(t, "the store notices", 5*time.Second, func() bool { return s.health.err() != nil })
+	time.Sleep(2 * reconnect) //nolint:forbidigo // for it to try the standby: nothing is to come of it
+	wantGone(t, s)
+	standby.Promote()
+	wantBack(t, s, b)
+}
+
+// Who is cut off in the middle of a transaction holds what it has locked: not
+// for long.
+func TestWhoIsCutOffInATransactionHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	s := openNode(t, configured(t, server.DSN(), "qlink"))
+	b := sample("a")
+	commit(t, s, only(b))
+	conn := openNode(t, configured(t, server.DSN(), "qlink"))
+	held, err := conn.pool.Load().Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Release()
+	for _, statement := range []string{"BEGIN", begin, `UPDATE qlink.bills SET version = version WHERE id = 'a'`} {
+		if _, err := held.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begun := time.Now()
+	if err := s.Commit(t.Context(), only(moved(b))); !errors.Is(err, bill.ErrUnavailable) {
+		t.Fatalf("Commit beside an open transaction: %v", err)
+	}
+	eventually(t, "the transaction is ended", 10*time.Second, func() bool { return s.Commit(t.Context(), only(moved(b))) == nil })
+	if took := time.Since(begun); took > 12*time.Second {
+		t.Errorf("it was held up for %s", took)
+	}
+}
+
+func TestAWrongPasswordIsRefusedWithoutShowingAny(t *testing.T) {
+	const password = "correct-horse"
+	dsn := postgrestest.Shared(t).DatabaseWithPassword(password)
+	s := openNode(t, configured(t, dsn+" password="+password, "qlink"))
+	commit(t, s, only(sample("a")))
+	for name, wrong := range map[string]string{
+		"password": dsn + " password=battery-staple",
+		"database": strings.Replace(dsn, "dbname=", "dbname=no_such_", 1) + " password=" + password,
+	} {
+		opened, err := open(t.Context(), configured(t, wrong, "qlink"), bill.Env{})
+		if err == nil {
+			_ = opened.Close()
+			t.Errorf("a wrong %s was taken", name)
+			continue
+		}
+		if errors.Is(err, bill.ErrUnavailable) {
+			t.Errorf("%s: %v passes for an outage", name, err)
+		}
+		for _, secret := range []string{password, "battery-staple"} {
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	wantSecretKept(t, s, password)
+}
+
+func TestANewPasswordIsTakenOverWithoutAnOutage(t *testing.T) {
+	const before, after = "correct-horse", "battery-staple"
+	server := postgrestest.Shared(t)
+	dsn := server.DatabaseWithPassword(before)
+	s := openNode(t, configured(t, dsn+" password="+before, "qlink"))
+	commit(t, s, only(sample("a")))
+	role := s.settings.Load().config.ConnConfig.User
+	if err := s.adopt(t.Context(), configured(t, dsn+" password="+after, "qlink")); err == nil || strings.Contains(err.Error(), after) {
+		t.Fatalf("a password that is not valid yet: %v", err)
+	}
+	execute(t, server.DSN(), "ALTER ROLE "+role+" PASSWORD '"+after+"'")
+	if err := s.adopt(t.Context(), configured(t, dsn+" password="+after, "qlink")); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, server.DSN(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role)
+	wantBack(t, s, sample("a"))
+	wantSecretKept(t, s, after)
+}
