@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/store/postgres/postgrestest"
 )
@@ -74,6 +76,28 @@ func TestWhileTheDatabaseIsGoneCallsAreRefusedAtOnceAndWatchesEnd(t *testing.T) 
 	}
 }
 
+func TestACallUnderWayEndsWithTheDatabase(t *testing.T) {
+	s := openNode(t, configured(t, postgrestest.Shared(t).Database(), "qlink"))
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- s.call(t.Context(), func(ctx context.Context, _ *pgxpool.Conn) error {
+			close(begun)
+			<-ctx.Done()
+			return ctx.Err()
+		})
+	}()
+	<-begun
+	s.health.down(errors.New("it is gone"))
+	select {
+	case err := <-ended:
+		if !errors.Is(err, bill.ErrUnavailable) {
+			t.Errorf("the call: %v", err)
+		}
+	case <-time.After(callTime / 2):
+		t.Error("the call goes on")
+	}
+}
+
 func TestAStoreMayBeOpenedWhileTheDatabaseIsGone(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t)
@@ -117,12 +141,16 @@ func TestAStandbyIsNoDatabaseUntilItIsPromoted(t *testing.T) {
 	s := openNode(t, configured(t, postgrestest.Failover(primary, standby), "qlink"))
 	b := sample("a")
 	commit(t, s, only(b))
+	alone := openNode(t, configured(t, standby.DSN(), "qlink"))
+	wantGone(t, alone)
 	primary.Kill()
 	eventually(t, "the store notices", 5*time.Second, func() bool { return s.health.err() != nil })
 	time.Sleep(2 * reconnect) //nolint:forbidigo // for it to try the standby: nothing is to come of it
 	wantGone(t, s)
+	wantGone(t, alone)
 	standby.Promote()
 	wantBack(t, s, b)
+	wantBack(t, alone, b)
 }
 
 // Who is cut off in the middle of a transaction holds what it has locked: not
