@@ -127,29 +127,29 @@ type writes struct {
 
 type orderWrite struct {
 	bill.OrderRecord
-	record []byte
+	record string
 }
 
 type billWrite struct {
 	bill.BillChange
-	record  []byte
-	details []byte
+	record  string
+	details string // "": none
 	events  []string
 }
 
 type notificationWrite struct {
 	bill.Notification
-	record []byte
+	record string
 }
 
 type orphanWrite struct {
 	bill.Orphan
-	record []byte
+	record string
 }
 
 type idempotencyWrite struct {
 	bill.Idempotency
-	record []byte
+	record string
 }
 
 func (w *writes) isEmpty() bool {
@@ -209,19 +209,20 @@ func sealedBill(given bill.BillChange) (b billWrite, err error) {
 		if err != nil {
 			return b, err
 		}
-		b.events = append(b.events, string(data))
+		b.events = append(b.events, data)
 	}
 	return b, nil
 }
 
 // encoded is a record; the keys are what it is stored under without holding it.
-func encoded(v any, keys ...string) ([]byte, error) {
+func encoded(v any, keys ...string) (string, error) {
 	for _, key := range keys {
 		if !utf8.ValidString(key) {
-			return nil, fmt.Errorf("key %.80q is not UTF-8", key)
+			return "", fmt.Errorf("key %.80q is not UTF-8", key)
 		}
 	}
-	return codec.Marshal(v)
+	data, err := codec.Marshal(v)
+	return string(data), err
 }
 
 // numbered reports whether a revision is one that something can come to have.
@@ -360,7 +361,7 @@ func (w *billWrite) queue(s *store, b *pgx.Batch, done *outcome) {
 	if w.Forget {
 		w.queueForgetting(s, b, done)
 	}
-	if w.details != nil {
+	if w.details != "" {
 		b.Queue(s.in(`INSERT INTO qlink.details (bill, record) VALUES ($1, $2) ON CONFLICT (bill) DO UPDATE SET record = excluded.record`),
 			text(now.ID), w.details)
 	}

@@ -30,6 +30,54 @@ func TestTheStoreKeepsItsPromises(t *testing.T) {
 	storetest.Suite{Open: openIn, Durable: true}.Run(t)
 }
 
+// A pooler that shares sessions between transactions is what many databases are
+// reached through.
+func TestNothingReliesOnASessionThatAPoolerGivesToOthers(t *testing.T) {
+	server := postgrestest.Shared(t)
+	given := configured(t, server.Pooler()(server.Database())+" default_query_exec_mode=exec", "qlink")
+	given.listen = false
+	here, there := openNode(t, given), openNode(t, given)
+	b := sample("a")
+	versions, stop := there.Watch(b.ID)
+	defer stop()
+	commit(t, here, only(b))
+	wantVersion(t, versions, 1)
+	var tasks sync.WaitGroup
+	var won atomic.Int64
+	for _, s := range []*node{here, there, here, there, here, there, here, there} {
+		tasks.Go(func() {
+			for range 25 {
+				held, err := s.Bill(t.Context(), b.ID)
+				if err == nil {
+					err = s.Commit(t.Context(), only(moved(held)))
+				}
+				switch {
+				case err == nil:
+					won.Add(1)
+				case !errors.Is(err, bill.ErrConflict):
+					t.Error(err)
+				}
+			}
+		})
+	}
+	tasks.Wait()
+	wantVersion(t, versions, 1+uint64(won.Load()))
+	leased, err := here.LeaseDue(t.Context(), bill.Lease{Holder: "here", For: time.Minute, Until: noon, Limit: 10})
+	if err != nil || !slices.Equal(leased, []string{b.ID}) {
+		t.Errorf("LeaseDue: %q, %v", leased, err)
+	}
+	leased, err = there.LeaseDue(t.Context(), bill.Lease{Holder: "there", For: time.Minute, Until: noon, Limit: 10})
+	if err != nil || len(leased) > 0 {
+		t.Errorf("leased to another one, too: %q, %v", leased, err)
+	}
+	if page, _, err := there.List(t.Context(), bill.Query{Status: bill.Wait, Limit: 5}); err != nil || len(page) != 1 {
+		t.Errorf("List: %d bills, %v", len(page), err)
+	}
+	if counts, err := there.Counts(t.Context()); err != nil || counts.Bills[bill.Wait] != 1 {
+		t.Errorf("Counts: %v, %v", counts, err)
+	}
+}
+
 // story 4
 func TestOfManyNodesThatBeginTheSameAttemptExactlyOneWins(t *testing.T) {
 	dsn := postgrestest.Shared(t).Database()
