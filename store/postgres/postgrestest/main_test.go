@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,19 @@ func connect(t *testing.T, dsn string) *pgconn.PgConn {
 	return conn
 }
 
+// inBackground sends how the query ended, which is awaited for no longer than
+// anything here.
+func inBackground(t *testing.T, conn *pgconn.PgConn, text string) <-chan error {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	answered := make(chan error, 1)
+	go func() {
+		defer cancel()
+		_, err := conn.Exec(ctx, text).ReadAll()
+		answered <- err
+	}()
+	return answered
+}
+
 func TestAServerEndsWithTheProcessThatStartedIt(t *testing.T) {
 	t.Parallel()
 	for _, task := range []string{"running", "frozen"} {
@@ -128,22 +142,24 @@ func TestAServersFolderIsOneThatItsUserMayEnterAndASocketFits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closed := t.TempDir()
-	if err := os.Chmod(closed, 0o700); err != nil {
+	closed, open := t.TempDir(), t.TempDir()
+	long := open + "/" + strings.Repeat("x", 60)
+	if err := os.Mkdir(long, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	long := closed + "/" + strings.Repeat("x", 60)
-	if err := os.Mkdir(long, 0o777); err != nil {
-		t.Fatal(err)
+	for dir, mode := range map[string]os.FileMode{closed: 0o700, open: 0o755, filepath.Dir(open): 0o755} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
 	}
-	for _, base := range []string{closed, long} {
+	for base, fit := range map[string]bool{closed: as == nil, open: true, long: false} {
 		t.Setenv("TMPDIR", base)
 		dir, err := newPlace(as)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = os.Remove(dir) })
-		if refused := as != nil || base == long; refused == strings.HasPrefix(dir, base) {
+		if (filepath.Dir(dir) == base) != fit {
 			t.Errorf("below %s it is %s", base, dir)
 		}
 	}

@@ -3,12 +3,15 @@
 package postgrestest
 
 import (
-	"context"
+	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/sys/unix"
 )
 
 func TestTwoServersAreApartAndAsTheirSettingsSay(t *testing.T) {
@@ -68,7 +71,33 @@ func TestWhatWasCommittedOutlivesAKillAndARestart(t *testing.T) {
 	if got := query(t, s.DSN(), "SELECT sum(n) FROM kept"); got != "3" {
 		t.Errorf("after the restart the sum is %s, want 3", got)
 	}
-	s.Kill() // and what is left of it goes all the same
+}
+
+func TestNothingIsLeftOfAKilledServer(t *testing.T) {
+	t.Parallel()
+	s := Start(t)
+	s.Kill()
+	var key, id int
+	lock, err := os.ReadFile(s.cluster.data() + "/postmaster.pid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscan(strings.Split(string(lock), "\n")[6], &key, &id); err != nil {
+		t.Fatal(err)
+	}
+	var segment unix.SysvShmDesc
+	if _, err := unix.SysvShmCtl(id, unix.IPC_STAT, &segment); err != nil {
+		t.Fatalf("the segment of a killed server: %v", err)
+	}
+	if err := s.cluster.remove(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(s.cluster.dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("its folder: %v", err)
+	}
+	if _, err := unix.SysvShmCtl(id, unix.IPC_STAT, &segment); err == nil {
+		t.Error("its segment of shared memory is left")
+	}
 }
 
 func TestAFrozenServerHangsAndGoesOn(t *testing.T) {
@@ -77,13 +106,7 @@ func TestAFrozenServerHangsAndGoesOn(t *testing.T) {
 	before := connect(t, s.DSN())
 	s.Freeze()
 	wantHung(t, s.DSN(), "SELECT 1")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-	defer cancel()
-	answered := make(chan error)
-	go func() {
-		_, err := before.Exec(ctx, "SELECT 1").ReadAll()
-		answered <- err
-	}()
+	answered := inBackground(t, before, "SELECT 1")
 	select {
 	case err := <-answered:
 		t.Fatalf("a frozen server answered: %v", err)
@@ -98,6 +121,7 @@ func TestAFrozenServerHangsAndGoesOn(t *testing.T) {
 }
 
 func TestADatabaseIsItsTestsOwnAndGoesWithIt(t *testing.T) {
+	outer := t
 	s := Shared(t)
 	var names []string
 	t.Run("use", func(t *testing.T) {
@@ -105,7 +129,7 @@ func TestADatabaseIsItsTestsOwnAndGoesWithIt(t *testing.T) {
 		for _, dsn := range []string{s.Database(), s.Database("TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'")} {
 			names = append(names, query(t, dsn, "SELECT current_database()"))
 			query(t, dsn, "CREATE TABLE mine ()")
-			connect(t, dsn) // and stays
+			connect(outer, dsn) // and stays
 			order := query(t, dsn, "SELECT string_agg(x, '' ORDER BY x) FROM (VALUES ('a'), ('B')) AS v (x)")
 			if want := map[int]string{1: "Ba", 2: "aB"}[len(names)]; order != want {
 				t.Errorf("%s orders %s, want %s", dsn, order, want)
