@@ -2,15 +2,14 @@
 
 package postgrestest
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // Standby starts a server that follows this one, with settings of its own
 // behind its primary's. From when it returns, a commit at the primary is
 // acknowledged only after the standby has it on disk: whatever was acknowledged
-// is there after Promote. Several standbys wait for one of them; who wants none
-// to wait sets the primary's synchronous_standby_names to "" with Set.
+// is there after Promote. With several standbys a commit waits for any one, so no
+// single one is sure to have all; who wants no commit to wait sets the primary's
+// synchronous_standby_names to "" with Set.
 func (s *Server) Standby(settings ...string) *Server {
 	s.t.Helper()
 	c, err := newCluster()

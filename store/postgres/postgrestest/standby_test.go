@@ -71,4 +71,8 @@ func TestACommitWaitsForTheStandby(t *testing.T) {
 	if _, err := pgconn.Connect(t.Context(), standby.DSN()+" target_session_attrs=read-write"); err == nil {
 		t.Error("the standby takes writes")
 	}
+	// Promoted, it waits for nobody, as its primary's settings might have it do.
+	standby.Set("synchronous_standby_names", "nobody")
+	standby.Promote()
+	query(t, standby.DSN(), "INSERT INTO kept VALUES (3)")
 }
