@@ -110,6 +110,13 @@ func (a *App) examinedStore(ctx context.Context) (doctor.Store, error) {
 	if sized, ok := opened.(bill.Sizer); ok {
 		s.SizeBytes, _ = sized.Size() // it is left out where it cannot be told
 	}
+	if examiner, ok := opened.(bill.Examiner); ok {
+		risks, err := examiner.Risks(ctx)
+		for _, risk := range risks {
+			s.Risks = append(s.Risks, doctor.Risk(risk))
+		}
+		s.Examined = err == nil
+	}
 	if f, ok := opened.(bill.FreeSpacer); ok {
 		s.FreeBytes, err = f.FreeSpace()
 		s.FreeKnown = err == nil

@@ -201,6 +201,17 @@ type Feed interface {
 	Stop()
 }
 
+// Risk is something around a store that may lose what it has confirmed.
+type Risk struct {
+	What   string // a sentence
+	Remedy string
+}
+
+// Examiner is implemented by stores that can tell the risks around them.
+type Examiner interface {
+	Risks(ctx context.Context) ([]Risk, error)
+}
+
 // FreeSpacer is implemented by stores that can tell how many bytes are free
 // where they write.
 type FreeSpacer interface {

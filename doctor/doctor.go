@@ -33,6 +33,7 @@ const (
 	CheckStore          Check = "store"             // open, sound, taking checkouts
 	CheckDisk           Check = "disk"              // free space
 	CheckDirectory      Check = "store_directory"   // owner and permissions
+	CheckDurability     Check = "store_durability"  // what may lose what was confirmed
 	CheckBacklog        Check = "backlog"           // what waits for a person
 	CheckConfiguration  Check = "configuration"     // options that contradict each other
 	CheckGateway        Check = "gateway"           // something answers at the endpoint
@@ -52,7 +53,7 @@ const (
 // Checks returns every check.
 func Checks() []Check {
 	return []Check{
-		CheckStore, CheckDisk, CheckDirectory, CheckBacklog,
+		CheckStore, CheckDisk, CheckDirectory, CheckDurability, CheckBacklog,
 		CheckConfiguration, CheckGateway, CheckCredentials, CheckSignature, CheckEscape, CheckAccountField, CheckWays,
 		CheckClock, CheckTimeZone, CheckCertificate,
 		CheckShop, CheckShopSignature, CheckWebhookAddress,

@@ -21,8 +21,18 @@ type Store struct {
 	FreeKnown    bool
 	MinFreeSpace uint64 // below, there are no new checkouts; 0: no bound
 
+	// Examined is whether the store can tell its risks.
+	Examined bool
+	Risks    []Risk
+
 	// Directory is where it lies; "" where it lies in none.
 	Directory string
+}
+
+// Risk is something that may lose what the store has confirmed.
+type Risk struct {
+	What   string
+	Remedy string
 }
 
 // Backlog is what waits for a person.
@@ -42,6 +52,7 @@ func (x *examination) examineStore(ctx context.Context, say say) {
 		examineHealth(s, err, say)
 		examineDisk(s, err, say)
 		examineDirectory(s.Directory, say)
+		examineDurability(s, say)
 	}
 	if x.Backlog != nil {
 		x.examineBacklog(ctx, say)
@@ -64,6 +75,15 @@ func examineHealth(s Store, err error, say say) {
 		return
 	}
 	say(CheckStore, OK, fmt.Sprintf("the store is open%s, with %d open bills", size, s.OpenBills), "")
+}
+
+func examineDurability(s Store, say say) {
+	for _, risk := range s.Risks {
+		say(CheckDurability, Warning, risk.What, risk.Remedy)
+	}
+	if s.Examined && len(s.Risks) == 0 {
+		say(CheckDurability, OK, "the database keeps what it has confirmed", "")
+	}
 }
 
 func examineDisk(s Store, err error, say say) {

@@ -35,6 +35,15 @@ func TestAStoreThatCannotBeUsedIsAFault(t *testing.T) {
 		want(t, doctor.CheckStore, doctor.Failed, "half-way")
 }
 
+func TestWhatMayLoseConfirmedPaymentsIsAWarning(t *testing.T) {
+	examineStore(t, doctor.Store{Examined: true, Risks: []doctor.Risk{{What: "fsync is off", Remedy: "switch it on"}}}, nil).
+		want(t, doctor.CheckDurability, doctor.Warning, "fsync is off", "switch it on")
+	examineStore(t, doctor.Store{Examined: true}, nil).want(t, doctor.CheckDurability, doctor.OK)
+	if all := examineStore(t, doctor.Store{}, nil).of(doctor.CheckDurability); len(all) > 0 {
+		t.Errorf("of a store that cannot tell: %v", all)
+	}
+}
+
 func TestARestoredStoreWaitsToBeReopened(t *testing.T) {
 	examineStore(t, doctor.Store{ClosedSince: time.Date(2026, 11, 26, 1, 2, 0, 0, time.UTC)}, nil).
 		want(t, doctor.CheckStore, doctor.Warning, "2026-11-26 01:02 UTC", "caddy qlink reopen")

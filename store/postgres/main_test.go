@@ -28,6 +28,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(postgrestest.Main(m)) }
 // noon is when everything begins.
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
+// patience is how long to wait for what has to come.
+const patience = 20 * time.Second
+
 // sample returns a new bill, waiting to be paid, for an order of its own.
 func sample(id string) bill.Bill {
 	return bill.Bill{
