@@ -109,7 +109,9 @@ type Store interface {
 
 // Change is what one transaction writes: bills and the record of one order,
 // and what is remembered beside them. Every revision in it is the new one: the
-// store must hold its predecessor, or nothing where it is 1.
+// store must hold its predecessor, or nothing where it is 1. A store may hold an
+// order's attempts apart besides: a second bill of one order with the same
+// Attempt is ErrConflict then.
 type Change struct {
 	Order *OrderRecord // nil: the order's record stays as it is
 	Bills []BillChange

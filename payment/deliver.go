@@ -36,10 +36,13 @@ const (
 var deliverWaits = []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour, 4 * time.Hour}
 
 // deliverer sends what is due to the shops' URLs. All it knows besides what is
-// stored is which deliveries are under way: one at a time for each URL and
-// order, a few for each URL.
+// stored is which deliveries of its own are under way: one at a time for each
+// URL and order, a few for each URL. Those of other processes are leased to them,
+// as its own are to it: each pass extends that, and a delivery ends before the
+// lease of one that was superseded, which no pass extends.
 type deliverer struct {
 	engine *Engine
+	lessee *lessee
 	client *http.Client
 
 	mu       sync.Mutex
@@ -55,9 +58,9 @@ type delivery struct {
 }
 
 // deliver runs until ctx ends, and then waits for what it has begun.
-func (e *Engine) deliver(ctx context.Context) {
+func (e *Engine) deliver(ctx context.Context, l *lessee) {
 	d := &deliverer{
-		engine: e, byURL: make(map[string]int), underWay: make(map[delivery]bool),
+		engine: e, lessee: l, byURL: make(map[string]int), underWay: make(map[delivery]bool),
 		client: &http.Client{
 			Transport:     e.cfg.NotifyTransport,
 			Timeout:       deliverTimeout,
@@ -92,33 +95,63 @@ func (d *deliverer) pass(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	ids, err := store.DueNotifications(ctx, d.engine.now(), deliverBatch)
+	begin, cancel := context.WithTimeout(ctx, beginWithin)
+	defer cancel()
+	ids, err := d.lessee.notifications(ctx, store, d.engine.now(), deliverBatch)
 	if err != nil {
 		return err
 	}
 	for _, id := range ids {
+		if begin.Err() != nil {
+			break
+		}
 		n, err := store.Notification(ctx, id)
 		if err != nil && !isNotFound(err) {
 			return err
 		}
-		if err != nil || n.State != bill.Pending {
-			continue
-		}
-		switch d.begin(n) {
-		case begun:
-			// Read before it was begun, it may have been delivered since.
-			if n, err := store.Notification(ctx, id); err == nil && n.State == bill.Pending {
-				d.running.Go(func() { d.one(ctx, n) })
-				continue
-			}
-			d.end(n)
-		case urlIsBusy:
-			n.Due = d.engine.now().Add(busyWait) // so that others are seen behind it
-			d.keep(ctx, store, n)
-		case alreadyUnderWay:
+		if err == nil {
+			d.see(ctx, store, n)
 		}
 	}
 	return nil
+}
+
+// see begins the delivery of n, where it can be begun now.
+func (d *deliverer) see(ctx context.Context, store bill.Store, n bill.Notification) {
+	switch d.begin(n) {
+	case begun:
+		// Read before it was begun, it may have been delivered since.
+		now, err := store.Notification(ctx, n.ID)
+		if err == nil && now.State == bill.Pending && !d.leftToOthers(store, now) {
+			d.running.Go(func() { d.one(ctx, now) })
+			return
+		}
+		d.end(n)
+		d.leave(ctx, store, n.ID)
+	case urlIsBusy:
+		if n.State != bill.Pending {
+			d.leave(ctx, store, n.ID)
+			return
+		}
+		n.Due = d.engine.now().Add(busyWait) // so that others are seen behind it
+		d.keep(ctx, store, n)
+	case alreadyUnderWay: // also one that was superseded: it keeps its lease
+	}
+}
+
+// leftToOthers reports whether n goes to a URL that is not configured here and
+// may be elsewhere.
+func (d *deliverer) leftToOthers(store bill.Store, n bill.Notification) bool {
+	_, configured := d.engine.secretsOf(n)
+	return !configured && d.engine.othersMay(store, n.Due)
+}
+
+// leave ends the lease of a notification that is not being delivered: what
+// supersedes it may be waiting for that.
+func (d *deliverer) leave(ctx context.Context, store bill.Store, id string) {
+	if err := d.lessee.leaveNotification(ctx, store, id); err != nil {
+		d.engine.cfg.Logger.Warn("notification not left to others", zap.String("notification", id), zap.Error(err))
+	}
 }
 
 type beginning int
@@ -160,7 +193,7 @@ func (d *deliverer) one(ctx context.Context, n bill.Notification) {
 	begun := d.engine.now()
 	r, err := d.tracedPost(ctx, n)
 	if ctx.Err() != nil && err != nil {
-		return // the next configuration's workers try it: it is still due
+		return // other workers try it: it is still due, and Run gives it back
 	}
 	now := d.engine.now()
 	n = n.Tried(bill.Try{At: now, Took: int64(now.Sub(begun)), Status: r.status, Error: wordsOf(err)})
@@ -194,10 +227,15 @@ func (e *Engine) retryAfter(tries int, asked time.Duration) time.Duration {
 	return max(wait, min(asked, longestRetry))
 }
 
+// keep stores n. One that was superseded meanwhile holds up what did so no
+// longer.
 func (d *deliverer) keep(ctx context.Context, store bill.Store, n bill.Notification) {
 	n.Revision++
 	err := d.engine.commit(ctx, store, bill.Change{Notifications: []bill.Notification{n}})
-	if err != nil && !errors.Is(err, bill.ErrConflict) {
+	switch {
+	case errors.Is(err, bill.ErrConflict):
+		d.leave(ctx, store, n.ID)
+	case err != nil:
 		d.engine.cfg.Logger.Warn("store notification", zap.String("notification", n.ID), zap.Error(err))
 	}
 }

@@ -21,12 +21,16 @@ const (
 
 // Run asks after bills whose webhook has not come, tells shops how their
 // orders end, and deletes details whose retention is over, for as long as ctx
-// lives: a lost webhook costs seconds, not a sale. One Run a store is enough;
-// what it has yet to do is stored, so that another one goes on where it was.
+// lives: a lost webhook costs seconds, not a sale. One Run a process and store is
+// enough; what it has yet to do is stored, so that another one goes on where it
+// was. Those of several processes share the work where the store is a
+// bill.Leaser.
 func (e *Engine) Run(ctx context.Context) {
+	asking, telling := &lessee{holder: e.cfg.NewID()}, &lessee{holder: e.cfg.NewID()}
+	defer e.giveBack(ctx, asking, telling)
 	var others sync.WaitGroup
 	defer others.Wait()
-	others.Go(func() { e.deliver(ctx) })
+	others.Go(func() { e.deliver(ctx, telling) })
 	others.Go(func() { e.retain(ctx) })
 	tick := time.NewTicker(passEvery)
 	defer tick.Stop()
@@ -36,48 +40,74 @@ func (e *Engine) Run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if err := e.pass(ctx); err != nil && ctx.Err() == nil {
+		if err := e.pass(ctx, asking); err != nil && ctx.Err() == nil {
 			e.cfg.Logger.Warn("reconcile pass put off", zap.Error(err))
 		}
 	}
 }
 
+// pass is one look at what is due, with the store leased for it.
+type pass struct {
+	engine *Engine
+	store  bill.Store
+	lessee *lessee
+	begin  context.Context //nolint:containedctx // ends when it is too late to begin anything
+}
+
 // pass asks after what is due now.
-func (e *Engine) pass(ctx context.Context) error {
+func (e *Engine) pass(ctx context.Context, l *lessee) error {
 	store, release, err := e.cfg.Store(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
 	e.warnOfClosed(store)
-	ids, err := store.Due(ctx, e.now(), passSize)
+	begin, cancel := context.WithTimeout(ctx, beginWithin)
+	defer cancel()
+	p := &pass{engine: e, store: store, lessee: l, begin: begin}
+	due, err := p.due(ctx)
 	if err != nil {
 		return err
 	}
-	ids = append(ids, e.watchers.ids()...)
-	due, err := e.load(ctx, store, ids)
-	if err != nil {
-		return err
-	}
-	e.putOffStrangers(ctx, store, due)
+	p.putOffStrangers(ctx, due)
 	var accounts sync.WaitGroup
 	for _, account := range e.cfg.Accounts {
 		bills := slices.DeleteFunc(slices.Clone(due), func(b bill.Bill) bool { return !account.has(b) })
-		accounts.Go(func() { e.reconcile(ctx, store, account, bills) })
+		accounts.Go(func() { p.reconcile(ctx, account, bills) })
 	}
 	accounts.Wait()
 	return nil
+}
+
+// due takes what is due, and what somebody watches besides. A watched bill that
+// is due and was not among the first is somebody else's, unless there are more
+// than a pass takes.
+func (p *pass) due(ctx context.Context) ([]bill.Bill, error) {
+	now := p.engine.now()
+	ids, err := p.lessee.bills(ctx, p.store, now, passSize)
+	if err != nil {
+		return nil, err
+	}
+	bills, err := p.load(ctx, slices.Concat(ids, p.engine.watchers.ids()))
+	if err != nil || len(ids) == passSize {
+		return bills, err
+	}
+	mine := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		mine[id] = true
+	}
+	return slices.DeleteFunc(bills, func(b bill.Bill) bool { return !b.Due.After(now) && !mine[b.ID] }), nil
 }
 
 func (a *Account) has(b bill.Bill) bool { return a.Name == b.Account && a.Ledger == b.Ledger }
 
 // load reads bills, each once, and leaves out those that nobody need ask
 // after any more.
-func (e *Engine) load(ctx context.Context, store bill.Store, ids []string) ([]bill.Bill, error) {
+func (p *pass) load(ctx context.Context, ids []string) ([]bill.Bill, error) {
 	slices.Sort(ids)
 	var bills []bill.Bill
 	for _, id := range slices.Compact(ids) {
-		b, err := store.Bill(ctx, id)
+		b, err := p.store.Bill(ctx, id)
 		if errors.Is(err, bill.ErrNotFound) {
 			continue
 		}
@@ -92,20 +122,49 @@ func (e *Engine) load(ctx context.Context, store bill.Store, ids []string) ([]bi
 }
 
 // putOffStrangers takes bills of accounts that are not configured. They stay
-// as they are.
-func (e *Engine) putOffStrangers(ctx context.Context, store bill.Store, due []bill.Bill) {
-	strangers := slices.DeleteFunc(slices.Clone(due), func(b bill.Bill) bool {
-		return slices.ContainsFunc(e.cfg.Accounts, func(a *Account) bool { return a.has(b) })
-	})
-	if len(strangers) > 0 {
-		e.cfg.Logger.Warn("bills of accounts that are not configured are not asked after", zap.Int("bills", len(strangers)))
-		e.putOff(ctx, store, strangers, e.cfg.MaxInterval)
+// as they are. Where somebody has asked after one lately, another node knows the
+// account, and comes first.
+func (p *pass) putOffStrangers(ctx context.Context, due []bill.Bill) {
+	e := p.engine
+	strangers := slices.DeleteFunc(slices.Clone(due), func(b bill.Bill) bool { return e.accountOf(b) != nil })
+	if len(strangers) == 0 {
+		return
 	}
+	e.cfg.Logger.Warn("bills of accounts that are not configured are not asked after", zap.Int("bills", len(strangers)))
+	lately := e.now().Add(-2 * e.cfg.MaxInterval)
+	var known, nobodys []bill.Bill
+	for _, b := range strangers {
+		if latest(b.CreatedAt, b.AskedAt).After(lately) {
+			known = append(known, b)
+		} else {
+			nobodys = append(nobodys, b)
+		}
+	}
+	p.putOff(ctx, append(nobodys, p.leave(ctx, known)...), e.cfg.MaxInterval)
+}
+
+// leave leaves bills that cannot be asked after here to others who share the
+// store, and returns those that nobody has taken although they had the time.
+// Everything is given back for that: what this pass begins afterwards, somebody
+// else may begin, too, which costs a question and no more.
+func (p *pass) leave(ctx context.Context, bills []bill.Bill) (nobodys []bill.Bill) {
+	for _, b := range bills {
+		if !p.engine.othersMay(p.store, b.Due) {
+			nobodys = append(nobodys, b)
+		}
+	}
+	if len(nobodys) < len(bills) {
+		if err := p.lessee.leave(ctx, p.store); err != nil {
+			p.engine.cfg.Logger.Warn("bills not left to others", zap.Error(err))
+		}
+	}
+	return nobodys
 }
 
 // putOff moves bills that cannot be asked after now out of the way, so that
 // they hold up nobody else's.
-func (e *Engine) putOff(ctx context.Context, store bill.Store, bills []bill.Bill, wait time.Duration) {
+func (p *pass) putOff(ctx context.Context, bills []bill.Bill, wait time.Duration) {
+	e := p.engine
 	var commits sync.WaitGroup
 	for _, b := range bills {
 		if b.Due.After(e.now()) {
@@ -114,7 +173,7 @@ func (e *Engine) putOff(ctx context.Context, store bill.Store, bills []bill.Bill
 		b.Due = e.now().Add(wait)
 		b.Revision++
 		commits.Go(func() {
-			err := e.commit(ctx, store, bill.Change{Bills: []bill.BillChange{{Bill: b}}})
+			err := e.commit(ctx, p.store, bill.Change{Bills: []bill.BillChange{{Bill: b}}})
 			if err != nil && !errors.Is(err, bill.ErrConflict) {
 				e.cfg.Logger.Warn("put off bill", zap.String("bill", b.ID), zap.Error(err))
 			}
@@ -125,17 +184,18 @@ func (e *Engine) putOff(ctx context.Context, store bill.Store, bills []bill.Bill
 
 // reconcile asks after bills of one account: those of which a status is all
 // there is to learn in batches, the others one by one.
-func (e *Engine) reconcile(ctx context.Context, store bill.Store, account *Account, bills []bill.Bill) {
+func (p *pass) reconcile(ctx context.Context, account *Account, bills []bill.Bill) {
+	e, begin := p.engine, p.begin
 	gateway := account.Gateway.(*watched)
-	w := e.work(ctx, store, account)
+	w := e.work(ctx, p.store, account)
 	w.asking = ctx
 	bills = slices.DeleteFunc(w.withoutChoices(bills), w.askedLately)
 	if len(bills) > 0 && !gateway.answers(ctx, bills[0].ID) {
-		e.putOff(ctx, store, bills, breakerPause)
+		p.putOff(ctx, p.leave(ctx, bills), breakerPause)
 		return
 	}
 	if gateway.reopened.Swap(false) {
-		bills = e.sweep(ctx, store, account, bills)
+		bills, begin = p.sweep(ctx, account, bills), ctx
 	}
 	var single []bill.Bill
 	var batch []bill.Bill
@@ -147,12 +207,12 @@ func (e *Engine) reconcile(ctx context.Context, store bill.Store, account *Accou
 		}
 	}
 	for chunk := range slices.Chunk(batch, account.StatusBatch) {
-		if enough(ctx, store, gateway) {
+		if enough(begin, p.store, gateway) {
 			return
 		}
 		single = append(single, w.askBatch(chunk)...)
 	}
-	e.each(ctx, store, gateway, single, func(b bill.Bill) {
+	p.each(begin, gateway, single, func(b bill.Bill) {
 		if _, err := w.refresh(b); err != nil {
 			e.cfg.Logger.Warn("reconcile bill", zap.String("bill", b.ID), zap.Error(err))
 		}
@@ -177,22 +237,23 @@ func (w *work) withoutChoices(bills []bill.Bill) []bill.Bill {
 	})
 }
 
-// enough reports whether a pass has to end early: there is no gateway to ask,
-// or no store to write its answers to, which closes once nobody uses it.
-func enough(ctx context.Context, store bill.Store, gateway *watched) bool {
-	return ctx.Err() != nil || gateway.breaker.IsOpen() || bill.Broken(store) != nil
+// enough reports whether a pass has to end early: it is too late to begin
+// anything, there is no gateway to ask, or no store to write its answers to,
+// which closes once nobody uses it.
+func enough(begin context.Context, store bill.Store, gateway *watched) bool {
+	return begin.Err() != nil || gateway.breaker.IsOpen() || bill.Broken(store) != nil
 }
 
 // each calls f for every bill, some at a time, until there is reason to end
 // early.
-func (e *Engine) each(ctx context.Context, store bill.Store, gateway *watched, bills []bill.Bill, f func(bill.Bill)) {
+func (p *pass) each(begin context.Context, gateway *watched, bills []bill.Bill, f func(bill.Bill)) {
 	places := make(chan struct{}, passWorkers)
 	var running sync.WaitGroup
 	for _, b := range bills {
-		if enough(ctx, store, gateway) {
+		places <- struct{}{}
+		if enough(begin, p.store, gateway) {
 			break
 		}
-		places <- struct{}{}
 		running.Go(func() {
 			defer func() { <-places }()
 			f(b)
@@ -202,13 +263,15 @@ func (e *Engine) each(ctx context.Context, store bill.Store, gateway *watched, b
 }
 
 // sweep adds every bill of an account whose gateway has come back that is open
-// or reported as paid and not confirmed.
-func (e *Engine) sweep(ctx context.Context, store bill.Store, account *Account, due []bill.Bill) []bill.Bill {
+// or reported as paid and not confirmed. Where several processes sweep, the
+// first has them; if he dies of it, each is asked after when it is due.
+func (p *pass) sweep(ctx context.Context, account *Account, due []bill.Bill) []bill.Bill {
+	e := p.engine
 	far := e.now().Add(e.cfg.MaxInterval * 2)
-	ids, err := store.Due(ctx, far, sweepSize)
+	ids, err := p.lessee.bills(ctx, p.store, far, sweepSize)
 	if err == nil {
 		var all []bill.Bill
-		if all, err = e.load(ctx, store, ids); err == nil {
+		if all, err = p.load(ctx, ids); err == nil {
 			due = slices.DeleteFunc(all, func(b bill.Bill) bool {
 				return !account.has(b) || b.Status.Final() && !b.Unconfirmed() && b.Due.After(e.now())
 			})

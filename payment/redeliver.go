@@ -12,7 +12,7 @@ import (
 
 // Redelivery is what became of an operator's wish to have a shop told again.
 type Redelivery struct {
-	Sent      []bill.Notification // made due
+	Sent      []bill.Notification // made due, or due already
 	Overtaken []Overtaken         // left alone
 }
 
@@ -41,14 +41,14 @@ func (o Operator) Redeliver(ctx context.Context, billID string) (Redelivery, err
 	}
 	defer release()
 	for range maxRounds {
-		change, overtaken, err := o.redelivery(ctx, store, billID)
-		if err == nil && len(change.Notifications) > 0 {
+		change, again, err := o.redelivery(ctx, store, billID)
+		if err == nil && len(again.Sent) > 0 {
 			err = o.engine.commit(context.WithoutCancel(ctx), store, change)
 		}
 		switch {
 		case err == nil:
 			o.engine.announce(change)
-			return Redelivery{change.Notifications, overtaken}, nil
+			return again, nil
 		case !errors.Is(err, bill.ErrConflict):
 			return Redelivery{}, fmt.Errorf("redeliver bill %s: %w", billID, err)
 		}
@@ -58,43 +58,48 @@ func (o Operator) Redeliver(ctx context.Context, billID string) (Redelivery, err
 
 // redelivery gathers the change. The order's record moves with it, as with
 // every change that brings a notification, so that no newer one slips in
-// between the look and the commit.
-func (o Operator) redelivery(ctx context.Context, store bill.Store, billID string) (change bill.Change, overtaken []Overtaken, err error) {
+// between the look and the commit. One that is due already goes now anyway, and
+// stays as it is: its delivery may be under way, here or elsewhere, and a write
+// would let others begin beside it.
+func (o Operator) redelivery(ctx context.Context, store bill.Store, billID string) (change bill.Change, again Redelivery, err error) {
 	e := o.engine
 	b, err := store.Bill(ctx, billID)
 	if err != nil {
-		return bill.Change{}, nil, err
+		return bill.Change{}, Redelivery{}, err
 	}
 	record, err := store.Order(ctx, b.OrderKey())
 	if err != nil {
-		return bill.Change{}, nil, err
+		return bill.Change{}, Redelivery{}, err
 	}
 	own := make(newest)
 	if err := own.add(ctx, store, billID); err != nil {
-		return bill.Change{}, nil, err
+		return bill.Change{}, Redelivery{}, err
 	}
 	all, forgotten, err := newestOf(ctx, store, record)
 	if err != nil {
-		return bill.Change{}, nil, err
+		return bill.Change{}, Redelivery{}, err
 	}
 	for _, url := range slices.Sorted(maps.Keys(own)) {
 		n, by := all[url], all[url].Bill
 		if forgotten.Told > n.Sequence {
 			by = forgotten.ID
 		}
-		if by != billID && n.State != bill.Pending {
-			overtaken = append(overtaken, Overtaken{Notification: own[url].ID, Bill: by})
+		switch {
+		case by != billID && n.State != bill.Pending:
+			again.Overtaken = append(again.Overtaken, Overtaken{Notification: own[url].ID, Bill: by})
 			continue
+		case n.State != bill.Pending || n.Due.After(e.now()):
+			n.State, n.Due, n.RedeliveredAt, n.Tries = bill.Pending, e.now(), e.now(), 0
+			n.Revision++
+			change.Notifications = append(change.Notifications, n)
 		}
-		n.State, n.Due, n.RedeliveredAt, n.Tries = bill.Pending, e.now(), e.now(), 0
-		n.Revision++
-		change.Notifications = append(change.Notifications, n)
+		again.Sent = append(again.Sent, n)
 	}
 	record.Revision++
 	change.Order = &record
 	step, err := b.Next(bill.Event{Kind: bill.EventRedelivered, At: e.now(), Source: bill.ByOperator, Actor: o.name}, bill.Rules{})
 	change.Bills = []bill.BillChange{{Bill: step.Bill, Events: []bill.Event{step.Line}}}
-	return change, overtaken, err
+	return change, again, err
 }
 
 // newest are the newest notifications by URL.

@@ -1,6 +1,6 @@
 // Package memory is the reference for who writes a store: everything that
-// bill.Store promises, except durability, with maps under one lock. It is the
-// guest module qlink.stores.memory, for tests and try-outs.
+// bill.Store and bill.Leaser promise, except durability, with maps under one
+// lock. It is the guest module qlink.stores.memory, for tests and try-outs.
 //
 // It never touches a disk, and its scans and listings go through all records.
 // The engine calls it, and tests that need a store.
@@ -31,6 +31,8 @@ type store struct {
 	orphans map[orphanKey]bill.Orphan
 	outbox  map[string]bill.Notification
 	pending map[pendingKey]string // ids
+	asked   leases                // of bills
+	told    leases                // of notifications
 	hub     watch.Hub
 }
 
@@ -45,6 +47,8 @@ func New() bill.Store {
 		orphans: make(map[orphanKey]bill.Orphan),
 		outbox:  make(map[string]bill.Notification),
 		pending: make(map[pendingKey]string),
+		asked:   make(leases),
+		told:    make(leases),
 	}
 }
 
@@ -143,11 +147,13 @@ func (s *store) writeBill(c bill.BillChange) {
 	id := c.Bill.ID
 	moved := s.bills[id].Version != c.Bill.Version
 	s.bills[id] = c.Bill
+	delete(s.asked, id)
 	if c.Forget {
 		delete(s.details, id)
 		delete(s.history, id)
 		for _, n := range s.notifications(id) {
 			delete(s.outbox, n.ID)
+			delete(s.told, n.ID)
 		}
 	}
 	if c.Details != nil {

@@ -1,6 +1,8 @@
 package memory_test
 
 import (
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -14,9 +16,44 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// shared is a store that several have open, and that is closed by the last.
+type shared struct {
+	bill.Store
+	bill.Leaser
+
+	users *atomic.Int32
+	once  *sync.Once
+}
+
+func share(store bill.Store, users *atomic.Int32) bill.Store {
+	users.Add(1)
+	return shared{store, store.(bill.Leaser), users, new(sync.Once)}
+}
+
+func (s shared) Close() error {
+	last := true
+	s.once.Do(func() { last = s.users.Add(-1) == 0 })
+	if !last {
+		return nil
+	}
+	return s.Store.Close()
+}
+
 func TestTheStoreKeepsItsPromises(t *testing.T) {
+	var mu sync.Mutex
+	byDir := make(map[string]shared)
 	storetest.Suite{
-		Open: func(testing.TB, string) bill.Store { return memory.New() },
+		Open: func(_ testing.TB, dir string) bill.Store {
+			mu.Lock()
+			defer mu.Unlock()
+			byDir[dir] = share(memory.New(), new(atomic.Int32)).(shared)
+			return byDir[dir]
+		},
+		Peer: func(_ testing.TB, dir string) bill.Store {
+			mu.Lock()
+			defer mu.Unlock()
+			return share(byDir[dir].Store, byDir[dir].users)
+		},
 	}.Run(t)
 }
 

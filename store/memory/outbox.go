@@ -45,8 +45,12 @@ func (s *store) expectedNotifications(notifications []bill.Notification) bool {
 }
 
 // writeNotification leaves a place only while it is still n's: one that came
-// earlier in the change may have taken it.
+// earlier in the change may have taken it. One that is superseded may be on its
+// way, and stays leased to whom delivers it.
 func (s *store) writeNotification(n bill.Notification) {
+	if n.State != bill.Superseded {
+		delete(s.told, n.ID)
+	}
 	if key := pendingKeyOf(s.outbox[n.ID]); s.pending[key] == n.ID {
 		delete(s.pending, key)
 	}
@@ -99,5 +103,10 @@ func (s *store) notifications(billID string) []bill.Notification {
 
 // DueNotifications sorts all notifications that are due.
 func (s *store) DueNotifications(ctx context.Context, until time.Time, limit int) ([]string, error) {
-	return due(ctx, s, s.outbox, func(n bill.Notification) time.Time { return n.Due }, until, limit)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if err := s.usable(ctx); err != nil {
+		return nil, err
+	}
+	return dueOf(s.outbox, until, limit, func(_ string, n bill.Notification) (time.Time, bool) { return n.Due, true }), nil
 }

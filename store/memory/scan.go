@@ -180,27 +180,26 @@ func (s *store) Orphans(ctx context.Context, cursor string, limit int) (page []b
 
 // Due sorts all bills that are due.
 func (s *store) Due(ctx context.Context, until time.Time, limit int) ([]string, error) {
-	return due(ctx, s, s.bills, func(b bill.Bill) time.Time { return b.Due }, until, limit)
-}
-
-// due returns the ids of at most limit records that are due, the longest due
-// first.
-func due[V any](ctx context.Context, s *store, records map[string]V, dueAt func(V) time.Time, until time.Time, limit int) ([]string, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if err := s.usable(ctx); err != nil {
 		return nil, err
 	}
+	return dueOf(s.bills, until, limit, func(_ string, b bill.Bill) (time.Time, bool) { return b.Due, true }), nil
+}
+
+// dueOf returns the ids of at most limit records that are due and wanted, the
+// longest due first.
+func dueOf[V any](records map[string]V, until time.Time, limit int, due func(id string, record V) (at time.Time, wanted bool)) []string {
 	var ids []string
+	times := make(map[string]time.Time)
 	for id, record := range records {
-		if at := dueAt(record); !at.IsZero() && !at.After(until) {
-			ids = append(ids, id)
+		if at, wanted := due(id, record); wanted && !at.IsZero() && !at.After(until) {
+			ids, times[id] = append(ids, id), at
 		}
 	}
-	slices.SortFunc(ids, func(a, b string) int {
-		return cmp.Or(dueAt(records[a]).Compare(dueAt(records[b])), strings.Compare(a, b))
-	})
-	return ids[:min(max(limit, 0), len(ids))], nil
+	slices.SortFunc(ids, func(a, b string) int { return cmp.Or(times[a].Compare(times[b]), strings.Compare(a, b)) })
+	return ids[:min(max(limit, 0), len(ids))]
 }
 
 // endedPlace is where a bill stands among those that have ended.

@@ -20,7 +20,7 @@ var closingTests = []test{
 // calls are all methods that can fail.
 func calls(store bill.Store) map[string]func(context.Context) error {
 	b, n := sample("a"), news("n", sample("a"))
-	return map[string]func(context.Context) error{
+	calls := map[string]func(context.Context) error{
 		"Commit":       func(ctx context.Context) error { return store.Commit(ctx, only(sample("new"))) },
 		"Bill":         func(ctx context.Context) error { _, err := store.Bill(ctx, b.ID); return err },
 		"Details":      func(ctx context.Context) error { _, err := store.Details(ctx, b.ID); return err },
@@ -47,6 +47,16 @@ func calls(store bill.Store) map[string]func(context.Context) error {
 		"Counts":    func(ctx context.Context) error { _, err := store.Counts(ctx); return err },
 		"OpenBills": func(ctx context.Context) error { _, err := store.OpenBills(ctx); return err },
 	}
+	if l, shared := store.(bill.Leaser); shared {
+		calls["LeaseDue"] = func(ctx context.Context) error { _, err := l.LeaseDue(ctx, lease("a", long)); return err }
+		calls["LeaseDueNotifications"] = func(ctx context.Context) error {
+			_, err := l.LeaseDueNotifications(ctx, lease("a", long))
+			return err
+		}
+		calls["ReleaseNotification"] = func(ctx context.Context) error { return l.ReleaseNotification(ctx, "a", n.ID) }
+		calls["Release"] = func(ctx context.Context) error { return l.Release(ctx, "a") }
+	}
+	return calls
 }
 
 func aClosedStoreIsUnavailable(t *testing.T, store bill.Store) {

@@ -156,6 +156,12 @@ func ofManyFirstAttemptsOfAnOrderExactlyOneWins(t *testing.T, store bill.Store) 
 // race commits many changes at once and returns the errors.
 func race(t *testing.T, store bill.Store, change func(i int) bill.Change) []error {
 	t.Helper()
+	return raceThrough(t, []bill.Store{store}, change)
+}
+
+// raceThrough has the changes take turns with the stores, which are one.
+func raceThrough(t *testing.T, stores []bill.Store, change func(i int) bill.Change) []error {
+	t.Helper()
 	const n = 32
 	outcomes := make([]error, n)
 	start := make(chan struct{})
@@ -164,7 +170,7 @@ func race(t *testing.T, store bill.Store, change func(i int) bill.Change) []erro
 		tasks.Go(func() {
 			c := change(i)
 			<-start
-			outcomes[i] = store.Commit(t.Context(), c)
+			outcomes[i] = stores[i%len(stores)].Commit(t.Context(), c)
 		})
 	}
 	close(start)

@@ -32,9 +32,15 @@ const (
 // happened, or not, or happen later. The seed decides what is called.
 func Histories(t *testing.T, store bill.Store, n int, seed uint64) {
 	t.Helper()
+	histories(t, []bill.Store{store}, n, seed)
+}
+
+// histories has the callers take turns with the stores, which are one.
+func histories(t *testing.T, stores []bill.Store, n int, seed uint64) {
+	t.Helper()
 	for round := range n {
 		name := fmt.Sprintf("history-%d-%d", seed, round)
-		history := record(t.Context(), store, name, seed)
+		history := record(t.Context(), stores, name, seed)
 		for _, op := range history {
 			if err := op.Output.(reply).err; err != nil {
 				t.Fatalf("%s: %+v: %v", name, op.Input, err)
@@ -125,13 +131,13 @@ type caller struct {
 }
 
 // record runs one round and returns its history.
-func record(ctx context.Context, store bill.Store, name string, seed uint64) []porcupine.Operation {
+func record(ctx context.Context, stores []bill.Store, name string, seed uint64) []porcupine.Operation {
 	var clock atomic.Int64
 	callers := make([]*caller, historyClients)
 	begin := make(chan struct{})
 	var running sync.WaitGroup
 	for i := range callers {
-		c := &caller{store: store, name: name, id: i, clock: &clock, rand: rand.New(rand.NewPCG(seed, uint64(i)))} //nolint:gosec // chance that can be had again, no secret
+		c := &caller{store: stores[i%len(stores)], name: name, id: i, clock: &clock, rand: rand.New(rand.NewPCG(seed, uint64(i)))} //nolint:gosec // chance that can be had again, no secret
 		callers[i] = c
 		running.Go(func() {
 			<-begin

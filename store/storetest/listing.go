@@ -21,13 +21,15 @@ var listingTests = []test{
 	{"OrphansComeByLedgerAndID", orphansComeByLedgerAndID},
 }
 
-// fill commits n bills, a minute apart, and returns their ids, oldest first.
+// fill commits n bills, a minute apart, and returns their ids, oldest first. Each
+// is another attempt, since a store may hold those of one order apart.
 func fill(t *testing.T, store bill.Store, n int, change func(i int, b *bill.Bill)) []string {
 	t.Helper()
 	ids := numbered(n)
 	var c bill.Change
 	for i, id := range ids {
 		b := sample(id)
+		b.Attempt = i + 1
 		b.CreatedAt = noon.Add(time.Duration(i) * time.Minute)
 		if change != nil {
 			change(i, &b)

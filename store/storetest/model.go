@@ -156,6 +156,7 @@ func (s *story) step(rt *rapid.T, t *testing.T, store bill.Store) {
 	case len(s.bills) == 0 || kind < 2:
 		b := sample(s.name + rapid.SampledFrom(codes[:5]).Draw(rt, "id") + fmt.Sprint(len(s.bills)))
 		b.CreatedAt, b.Revision, b.Version = s.time(rt, "created"), 0, 0
+		b.Attempt = len(s.bills) + 1 // orders may come to have several
 		c = only(s.changed(rt, b))
 		s.bills = append(s.bills, b.ID)
 	case kind < 5:

@@ -29,6 +29,11 @@ type Suite struct {
 	// still open, would have left behind if everything had stopped at once; nil
 	// where that cannot be had.
 	Crash func(t testing.TB, dir string) string
+
+	// Peer opens the store in dir, which is open, once more, as another process
+	// would that shares it; nil where none can. The suite closes what it returns,
+	// before or after the other.
+	Peer func(t testing.TB, dir string) bill.Store
 }
 
 // test is one promise, tried on a store of its own that is empty.
@@ -44,12 +49,26 @@ func (s Suite) Run(t *testing.T) {
 			t.Run(test.name, func(t *testing.T) { test.run(t, s.open(t, t.TempDir())) })
 		}
 	}
+	s.runLeases(t)
+	if s.Peer != nil {
+		s.runPeers(t)
+	}
 	if s.Durable {
 		t.Run("WhatWasCommittedIsThereAfterReopening", s.whatWasCommittedIsThereAfterReopening)
 		t.Run("WhatWasForgottenStaysSoAfterReopening", s.whatWasForgottenStaysSoAfterReopening)
 	}
 	if s.Crash != nil {
 		t.Run("WhatWasCommittedIsThereAfterACrash", s.whatWasCommittedIsThereAfterACrash)
+	}
+}
+
+// runLeases does nothing where the store is none that is shared.
+func (s Suite) runLeases(t *testing.T) {
+	if _, shared := s.open(t, t.TempDir()).(leasing); !shared {
+		return
+	}
+	for _, test := range leaseTests {
+		t.Run(test.name, func(t *testing.T) { test.run(t, s.open(t, t.TempDir()).(leasing)) })
 	}
 }
 
