@@ -27,7 +27,7 @@ func TestTheStoreKeepsItsPromises(t *testing.T) {
 		}
 		return s
 	}
-	storetest.Suite{Open: openIn, Durable: true}.Run(t)
+	storetest.Suite{Open: openIn, Durable: true, Peer: openIn}.Run(t)
 }
 
 // A pooler that shares sessions between transactions is what many databases are
