@@ -652,4 +652,56 @@ var mutations = []mutation{
 		"./payment TestAFailureIsMarkedInItsSpanWithoutTheGatewaysWords",
 		[]edit{{"outcome := callOutcome(err)\n", "outcome := callOutcome(err)\n\t\tif err != nil {\n\t\t\toutcome = CallOutcome(err.Error())\n\t\t}\n"}},
 	},
+
+	// One truth for many nodes.
+	{
+		"one order for many nodes", "two begin the same attempt", "store/postgres/migrations/00001_bills.sql",
+		"./store/postgres TestOfManyNodesThatBeginTheSameAttemptExactlyOneWins",
+		[]edit{{"CREATE UNIQUE INDEX attempts", "CREATE INDEX attempts"}},
+	},
+	{
+		"one order for many nodes", "a write does not look which revision it follows", "store/postgres/commit.go",
+		"./store/postgres TestTheStoreKeepsItsPromises/OfManyCommitsOfOneRevisionExactlyOneWins",
+		[]edit{{"b.revision = $2::bigint - 1 AND", "b.revision <= $2::bigint AND"}},
+	},
+	{
+		"what PostgreSQL has confirmed", "a server set to forget it may", "store/postgres/commit.go",
+		"./store/postgres TestWhatWasConfirmedIsThereAfterTheServerWasKilled",
+		[]edit{{"WHEN 'off' THEN 'on'", "WHEN 'off' THEN 'off'"}},
+	},
+	{
+		"a database that is gone", "calls under way wait for it", "store/postgres/store.go",
+		"./store/postgres TestACallUnderWayEndsWithTheDatabase",
+		[]edit{{"defer context.AfterFunc(up, cancel)()", "_ = up"}},
+	},
+	{
+		"a database that is gone", "who is cut off keeps what it has locked", "store/postgres/commit.go",
+		"./store/postgres TestWhoIsCutOffInATransactionHoldsUpNobody",
+		[]edit{{"set_config('idle_in_transaction_session_timeout', '5s', true)", "1"}},
+	},
+	{
+		"changes at other nodes", "one that took its time is passed over", "store/postgres/follow.go",
+		"./store/postgres TestAChangeThatTookItsTimeIsFound",
+		[]edit{{"f.since(retellTime), pollPage", "end, pollPage"}},
+	},
+	{
+		"changes at other nodes", "versions go back", "store/postgres/follow.go",
+		"./store/postgres TestVersionsNeverGoBack",
+		[]edit{{"known && before.version >= version", "known && before.version >= version && version == 0"}},
+	},
+	{
+		"transactions in each other's way", "are not tried again", "store/postgres/errors.go",
+		"./store/postgres TestWhatGetsInEachOthersWayIsTriedAgain",
+		[]edit{{"c == serializationFailure || c == deadlockDetected ||", "c == \"x\"+serializationFailure ||"}},
+	},
+	{
+		"leases", "what another one has leased is leased again", "store/postgres/due.go",
+		"./store/postgres TestTheStoreKeepsItsPromises/WhatIsLeasedIsItsHoldersAlone",
+		[]edit{{"leased_until < now() OR leased_by = $1)\n\t\t\tORDER BY", "leased_until < now() OR leased_by <> '')\n\t\t\tORDER BY"}},
+	},
+	{
+		"leases", "a notification overtakes another one", "store/postgres/due.go",
+		"./store/postgres TestTheStoreKeepsItsPromises/WhatIsSupersededStaysLeasedAndHoldsUpTheNext",
+		[]edit{{"o.leased_until >= now() AND o.leased_by <> $1)", "o.leased_until >= now() AND o.leased_by = '')"}},
+	},
 }

@@ -22,7 +22,7 @@ type mutation struct {
 	guard string // what protects
 	how   string // what is done to it
 	file  string // from the root of the repository
-	test  string // the package whose tests must notice, and which of them: "./bill TestA|TestB"
+	test  string // the package whose tests must notice, and which of them: "./bill TestA|TestB", "./bill TestA/Part"
 	edits []edit
 }
 
@@ -136,7 +136,7 @@ func runTests(t *testing.T, test string, environment ...string) (output string, 
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s does not compile: %v\n%s", pkg, err, out)
 	}
-	args := []string{"-test.run", "^(" + pattern + ")$", "-test.timeout", "5m", "-test.failfast"}
+	args := []string{"-test.run", "^(" + strings.ReplaceAll(pattern, "/", ")$/^(") + ")$", "-test.timeout", "5m", "-test.failfast"}
 	if testsProperties(t, tests) {
 		args = append(args, "-rapid.nofailfile") // they would leave files in the source
 	}
