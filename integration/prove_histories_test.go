@@ -8,9 +8,13 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+	caddyserver "github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/store/memory"
+	"github.com/caddy-qlink/caddy-qlink/store/postgres"
+	"github.com/caddy-qlink/caddy-qlink/store/postgres/postgrestest"
 	"github.com/caddy-qlink/caddy-qlink/store/storetest"
 )
 
@@ -23,7 +27,7 @@ const (
 
 // eachStore runs a part of a trial over a store of each kind.
 func eachStore(t *testing.T, part func(t *testing.T, store bill.Store)) (stores int) {
-	kinds := map[string]bill.Store{"memory": memory.New(), "badger": openBadger(t)}
+	kinds := map[string]bill.Store{"memory": memory.New(), "badger": openBadger(t), "postgres": openPostgres(t)}
 	for name, store := range kinds {
 		t.Run(name, func(t *testing.T) {
 			part(t, store)
@@ -33,6 +37,20 @@ func eachStore(t *testing.T, part func(t *testing.T, store bill.Store)) (stores 
 		})
 	}
 	return len(kinds)
+}
+
+// openPostgres opens a store in a database of its own.
+func openPostgres(t *testing.T) bill.Store {
+	t.Helper()
+	opener := &postgres.Store{DSN: postgrestest.Start(t).DSN()}
+	if err := opener.Provision(caddyserver.Context{}); err != nil {
+		t.Fatal(err)
+	}
+	store, err := opener.Open(t.Context(), bill.Env{Logger: zap.NewNop})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
 }
 
 // story 4, story 7: whoever works on one bill at the same time, what they are
