@@ -50,8 +50,11 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = 10
 max_client_conn = 200
-`, c.dir, port, superuser, port, dir), 0o644)) //nolint:gosec // the server's user reads it, and it holds no secret
-	cmd := exec.Command(program, "--quiet", settings) //nolint:noctx // it lasts as long as the test
+`, c.dir, port, superuser, port, dir), 0o600))
+	if c.user != nil {
+		s.must(os.Chown(settings, int(c.user.Uid), int(c.user.Gid)))
+	}
+	cmd := exec.Command(program, "--quiet", settings) //nolint:gosec,noctx // Debian's or PATH's, and it lasts as long as the test
 	cmd.Dir = dir
 	p, err := launch(cmd, c.user, syscall.SIGKILL)
 	s.must(err)
