@@ -704,4 +704,39 @@ var mutations = []mutation{
 		"./store/postgres TestTheStoreKeepsItsPromises/WhatIsSupersededStaysLeasedAndHoldsUpTheNext",
 		[]edit{{"o.leased_until >= now() AND o.leased_by <> $1)", "o.leased_until >= now() AND o.leased_by = '')"}},
 	},
+	{
+		"leases", "another's are not looked at", "store/memory/lease.go",
+		"./store/memory TestTheStoreKeepsItsPromises",
+		[]edit{{"return ok && held.holder != holder", "return ok && held.holder != holder && holder == \"\""}},
+	},
+	{
+		"leases", "what is superseded is free at once", "store/memory/outbox.go",
+		"./store/memory TestTheStoreKeepsItsPromises",
+		[]edit{{"\tif n.State != bill.Superseded {\n\t\tdelete(s.told, n.ID)\n\t}\n", "\tdelete(s.told, n.ID)\n"}},
+	},
+	{
+		"leases", "every node delivers", "payment/lease.go",
+		"./payment TestANotificationIsDeliveredByOneNode|TestANewerNotificationNeverOvertakesADeliveryUnderWayAtAnotherNode",
+		[]edit{{"\tif !shared {\n\t\treturn store.DueNotifications(", "\tif leaser != nil || !shared {\n\t\treturn store.DueNotifications("}},
+	},
+	{
+		"leases", "those of the dead last for minutes", "payment/lease.go",
+		"./payment TestTheWorkOfANodeThatDiedIsTakenOverWithinThirtySeconds|TestWhatSupersededADeliveryIsToldWithinThirtySecondsWhereItsNodeDies",
+		[]edit{{"leaseFor    = 25 * time.Second", "leaseFor    = 4 * time.Minute"}},
+	},
+	{
+		"leases", "one under way is given back", "payment/deliver.go",
+		"./payment TestANewerNotificationNeverOvertakesADeliveryUnderWayAtAnotherNode",
+		[]edit{{"\tcase alreadyUnderWay: //", "\tcase alreadyUnderWay:\n\t\td.leave(ctx, store, n.ID) //"}},
+	},
+	{
+		"leases", "a redelivery begins beside a delivery", "payment/redeliver.go",
+		"./payment TestARedeliveryAtOneNodeDoesNotBeginBesideTheDeliveryAtAnother",
+		[]edit{{"case n.State != bill.Pending || n.Due.After(e.now()):", "case n.ID != \"\":"}},
+	},
+	{
+		"leases", "bills of an unknown account are put off at once", "payment/reconcile.go",
+		"./payment TestANodeThatDoesNotKnowAnAccountLeavesItsBillsToOneThatDoes",
+		[]edit{{"p.leave(ctx, known)...", "known..."}},
+	},
 }

@@ -27,7 +27,7 @@ const (
 	deliverEvery   = time.Second // between two looks at what is due
 	deliverBatch   = 500         // looked at once
 	deliverTimeout = 15 * time.Second
-	deliverPerURL  = 8 // at once, so that a slow URL holds up no other
+	deliverPerURL  = 8 // at once by one process, so that a slow URL holds up no other
 	deliverFor     = 3 * 24 * time.Hour
 	longestRetry   = 24 * time.Hour // what a Retry-After may ask for
 	busyWait       = 5 * time.Second

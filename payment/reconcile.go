@@ -80,23 +80,19 @@ func (e *Engine) pass(ctx context.Context, l *lessee) error {
 }
 
 // due takes what is due, and what somebody watches besides. A watched bill that
-// is due and was not among the first is somebody else's, unless there are more
-// than a pass takes.
+// became due a moment ago and was not among the first is being asked after by
+// somebody else.
 func (p *pass) due(ctx context.Context) ([]bill.Bill, error) {
-	now := p.engine.now()
-	ids, err := p.lessee.bills(ctx, p.store, now, passSize)
+	ids, err := p.lessee.bills(ctx, p.store, p.engine.now(), passSize)
 	if err != nil {
 		return nil, err
-	}
-	bills, err := p.load(ctx, slices.Concat(ids, p.engine.watchers.ids()))
-	if err != nil || len(ids) == passSize {
-		return bills, err
 	}
 	mine := make(map[string]bool, len(ids))
 	for _, id := range ids {
 		mine[id] = true
 	}
-	return slices.DeleteFunc(bills, func(b bill.Bill) bool { return !b.Due.After(now) && !mine[b.ID] }), nil
+	bills, err := p.load(ctx, slices.Concat(ids, p.engine.watchers.ids()))
+	return slices.DeleteFunc(bills, func(b bill.Bill) bool { return !mine[b.ID] && p.engine.othersMay(p.store, b.Due) }), err
 }
 
 func (a *Account) has(b bill.Bill) bool { return a.Name == b.Account && a.Ledger == b.Ledger }
@@ -207,7 +203,7 @@ func (p *pass) reconcile(ctx context.Context, account *Account, bills []bill.Bil
 		}
 	}
 	for chunk := range slices.Chunk(batch, account.StatusBatch) {
-		if enough(begin, p.store, gateway) {
+		if p.enough(begin, gateway) {
 			return
 		}
 		single = append(single, w.askBatch(chunk)...)
@@ -237,11 +233,11 @@ func (w *work) withoutChoices(bills []bill.Bill) []bill.Bill {
 	})
 }
 
-// enough reports whether a pass has to end early: it is too late to begin
-// anything, there is no gateway to ask, or no store to write its answers to,
+// enough reports whether a pass has to end early: it is too late to begin what
+// is left, there is no gateway to ask, or no store to write its answers to,
 // which closes once nobody uses it.
-func enough(begin context.Context, store bill.Store, gateway *watched) bool {
-	return begin.Err() != nil || gateway.breaker.IsOpen() || bill.Broken(store) != nil
+func (p *pass) enough(begin context.Context, gateway *watched) bool {
+	return begin.Err() != nil || gateway.breaker.IsOpen() || bill.Broken(p.store) != nil
 }
 
 // each calls f for every bill, some at a time, until there is reason to end
@@ -251,7 +247,7 @@ func (p *pass) each(begin context.Context, gateway *watched, bills []bill.Bill, 
 	var running sync.WaitGroup
 	for _, b := range bills {
 		places <- struct{}{}
-		if enough(begin, p.store, gateway) {
+		if p.enough(begin, gateway) {
 			break
 		}
 		running.Go(func() {

@@ -100,7 +100,7 @@ func wantFree(t testing.TB, begun time.Time, ask func(context.Context, bill.Leas
 			}
 			return
 		}
-		time.Sleep(moment / 20)
+		<-time.After(moment / 20)
 	}
 	t.Fatalf("still leased to another after %v", patience)
 }
@@ -198,7 +198,7 @@ func aLeaseIsExtendedByItsHolder(t *testing.T, store leasing) {
 		wantLeased(t, store, lease("a", length), "a")
 		wantLeasedToTell(t, store, lease("a", length), "n")
 	}
-	time.Sleep(2 * moment)
+	<-time.After(2 * moment)
 	wantLeased(t, store, lease("b", long))
 	wantLeasedToTell(t, store, lease("b", long))
 }
