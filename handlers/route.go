@@ -60,6 +60,8 @@ func (h *Handler) find(path string) (endpoint, bool) {
 	switch {
 	case match(segments, "payNotification"):
 		return endpoint{post: h.notification, webhook: true}, true
+	case match(segments, "health"):
+		return endpoint{get: h.health}, true
 	case match(segments, "pay", "*"):
 		return endpoint{get: h.payPage, arg: canonicalID(segments[1]), buyer: true}, true
 	case match(segments, "bills", "*"):
