@@ -2,7 +2,6 @@ package caddyqlink
 
 import (
 	"cmp"
-	"crypto/rand"
 	"fmt"
 	"net/http"
 	"path"
@@ -16,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-qlink/caddy-qlink/console"
+	"github.com/caddy-qlink/caddy-qlink/payment"
 )
 
 func init() {
@@ -65,13 +65,23 @@ const (
 	defaultUser    = "{http.auth.user.id}"
 )
 
-// consoleKey makes the tokens of forms. It is the process's, so that a reload
-// leaves the pages that are open as good as they were.
-var consoleKey = func() []byte {
-	key := make([]byte, 32)
-	_, _ = rand.Read(key) // it never fails
-	return key
-}()
+// formPurpose tells the keys of the console's forms from all others that may be
+// derived from a secret.
+const formPurpose = "caddy-qlink console forms v1"
+
+// formKeys makes the tokens of forms: those of every account, by name. A reload
+// and a restart leave the pages that are open as good as they were, and so does
+// a balancer that leads a form to another node than its page.
+func formKeys(accounts []*payment.Account) (keys [][]byte, err error) {
+	for _, account := range accounts {
+		derived, err := account.Keys(formPurpose)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, derived...)
+	}
+	return keys, nil
+}
 
 // Provision checks the configuration, and that somebody can be signed in where
 // the console is.
@@ -93,9 +103,13 @@ func (c *Console) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	keys, err := formKeys(app.accounts)
+	if err != nil {
+		return err
+	}
 	c.pages, err = console.New(console.Config{
 		Payments: app.engine, User: c.signedIn, Client: clientIP, Host: publicHost, Now: time.Now,
-		Unprotected: c.Unprotected, ReadOnly: c.ReadOnly, Key: consoleKey, Logger: ctx.Logger(),
+		Unprotected: c.Unprotected, ReadOnly: c.ReadOnly, Keys: keys, Logger: ctx.Logger(),
 	})
 	return err
 }

@@ -4,8 +4,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/caddy-qlink/caddy-qlink/qlink"
 )
 
 // sitiSigns is a basic_auth that lets in one user, whose password is "secret";
@@ -33,6 +37,16 @@ func browse(t *testing.T, address string, change ...func(*http.Request)) (status
 		t.Fatal(err)
 	}
 	return resp.StatusCode, string(body), resp.Header.Get("Location")
+}
+
+// post sends a body, following no redirect.
+func post(t *testing.T, address, body string, change func(r *http.Request, body string)) (status int, text string) {
+	t.Helper()
+	status, text, _ = browse(t, address, func(r *http.Request) {
+		r.Method, r.Body, r.ContentLength = http.MethodPost, io.NopCloser(strings.NewReader(body)), int64(len(body))
+		change(r, body)
+	})
+	return status, text
 }
 
 func siti(r *http.Request) { r.SetBasicAuth("siti", "secret") }
@@ -183,6 +197,36 @@ func TestAnUnprotectedConsoleSaysWhoItIsToldOf(t *testing.T) {
 	}
 	if status, text, _ := browse(t, base+"/console/", remoteUser("budi")); status != http.StatusOK || !strings.Contains(text, "<bdi>budi</bdi>") {
 		t.Errorf("%d\n%s", status, text)
+	}
+}
+
+// Forms are signed by what every node of a cluster has, and every process after
+// a restart.
+func TestAFormIsGoodWhereverTheAccountsSecretIs(t *testing.T) {
+	with := func(secrets string) string {
+		return run(t, caddyfileOf("store memory\n\t\t"+strings.Replace(account, "app_secret secret", "app_secret "+secrets, 1),
+			"basic_auth /console/* "+sitiSigns+"\n\tqlink_console\n\tqlink"))
+	}
+	base := with("secret")
+	post(t, base+"/qlink/payNotification", `{"tradeUuid":"nobody's","status":"SUCCESS"}`, func(r *http.Request, body string) {
+		r.Header.Set("appKey", "key")
+		r.Header.Set("sign", qlink.Sign(qlink.ContentString, "key", "secret", []byte(body)))
+	})
+	_, page, _ := browse(t, base+"/console/orphans", siti)
+	token := regexp.MustCompile(`name="token" value="([^"]+)"`).FindStringSubmatch(page)
+	if token == nil {
+		t.Fatalf("no form on\n%s", page)
+	}
+	for secrets, want := range map[string]int{"secret": http.StatusSeeOther, "newer secret": http.StatusSeeOther, "newer": http.StatusForbidden} {
+		base := with(secrets)
+		status, text := post(t, base+"/console/notifications/redeliver", url.Values{"token": {token[1]}, "since": {"24h"}}.Encode(), func(r *http.Request, _ string) {
+			siti(r)
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Header.Set("Origin", base)
+		})
+		if status != want {
+			t.Errorf("with %s: %d, want %d\n%s", secrets, status, want, text)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -44,9 +45,9 @@ type Config struct {
 	Host     func(*http.Request) string // host and port as the browser has them in its address
 	Now      func() time.Time
 
-	Unprotected bool   // answer also where nobody is signed in
-	ReadOnly    bool   // show everything, do nothing
-	Key         []byte // secret and random; forms are good as long as it stays the same
+	Unprotected bool     // answer also where nobody is signed in
+	ReadOnly    bool     // show everything, do nothing
+	Keys        [][]byte // secret; the first signs forms, which are good as long as it stays among them; the same on all nodes
 	Logger      *zap.Logger
 }
 
@@ -62,6 +63,9 @@ type Console struct {
 
 // New returns a console.
 func New(c Config) (*Console, error) {
+	if len(c.Keys) == 0 {
+		return nil, errors.New("console: Keys are required")
+	}
 	parsed, err := template.New("").Funcs(functions).ParseFS(templates, "templates/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("parse console templates: %w", err)

@@ -26,6 +26,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// ownKey is a console's, if it has no other.
+const ownKey = "a key of the tests, 32 bytes long"
+
 // office is a console at /console over an engine, a store in memory and a
 // gateway, with somebody at the desk.
 type office struct {
@@ -58,7 +61,7 @@ func open(t *testing.T, change ...func(*console.Config)) *office {
 		Logger: zap.NewNop(), Now: o.now, NewID: uuid.NewString, Rand: func(int64) int64 { return 0 },
 	})
 	o.config = console.Config{
-		Payments: o.engine, Now: o.now, Key: []byte("a key of the tests, 32 bytes long"), Logger: zap.NewNop(),
+		Payments: o.engine, Now: o.now, Keys: [][]byte{[]byte(ownKey)}, Logger: zap.NewNop(),
 		User:   func(*http.Request) string { return o.user },
 		Client: func(*http.Request) string { return "192.0.2.7" },
 		Host:   func(r *http.Request) string { return r.Host },
@@ -66,22 +69,40 @@ func open(t *testing.T, change ...func(*console.Config)) *office {
 	for _, c := range change {
 		c(&o.config)
 	}
-	pages, err := console.New(o.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		pages.Serve(w, r, strings.TrimPrefix(r.URL.EscapedPath(), "/console"))
-	}))
-	o.url = server.URL
 	t.Cleanup(func() {
-		server.Close()
 		if err := o.engine.Stop(context.Background()); err != nil {
 			t.Error(err)
 		}
 		http.DefaultClient.CloseIdleConnections()
 	})
+	o.serve()
 	return o
+}
+
+// serve opens the console over the office's engine.
+func (o *office) serve() {
+	o.t.Helper()
+	pages, err := console.New(o.config)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		pages.Serve(w, r, strings.TrimPrefix(r.URL.EscapedPath(), "/console"))
+	}))
+	o.t.Cleanup(server.Close)
+	o.url = server.URL
+}
+
+// node is another console over the same engine, for the same user.
+func (o *office) node(keys ...string) *office {
+	o.t.Helper()
+	n := *o
+	n.config.Keys = nil
+	for _, key := range keys {
+		n.config.Keys = append(n.config.Keys, []byte(key))
+	}
+	n.serve()
+	return &n
 }
 
 // now is a clock that a test may set ahead.

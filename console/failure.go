@@ -19,7 +19,7 @@ var (
 	errMethod   = operator.Refuse(http.StatusMethodNotAllowed, errors.New("the address does not do that"))
 	errReadOnly = operator.Refuse(http.StatusForbidden, errors.New("this console is for reading alone (option read_only)"))
 	errForeign  = operator.Refuse(http.StatusForbidden, errors.New("the form did not come from this console, as far as the browser tells. Nothing was done"))
-	errToken    = operator.Refuse(http.StatusForbidden, errors.New("the form is out of date: the server was started anew since, or another user has signed in. "+
+	errToken    = operator.Refuse(http.StatusForbidden, errors.New("the form is out of date: another user has signed in since, or the server's secrets have changed. "+
 		"Nothing was done. Go back, load the page again and repeat it"))
 )
 

@@ -12,10 +12,11 @@ import (
 
 // A form carries a token that only a page of ours, drawn for the same user, can
 // hold: browsers send passwords along with whatever form another site makes up.
+// Of several nodes with the same keys, each takes the forms of every other.
 
 // mac is the same for all forms of a user.
-func (v *visit) mac() []byte {
-	h := hmac.New(sha256.New, v.Key)
+func (v *visit) mac(key []byte) []byte {
+	h := hmac.New(sha256.New, key)
 	h.Write([]byte("console form\x00" + v.user))
 	return h.Sum(nil)
 }
@@ -26,7 +27,7 @@ func (v *visit) token() string {
 	token := make([]byte, 2*sha256.Size)
 	mask, mixed := token[:sha256.Size], token[sha256.Size:]
 	_, _ = rand.Read(mask) // it never fails
-	subtle.XORBytes(mixed, mask, v.mac())
+	subtle.XORBytes(mixed, mask, v.mac(v.Keys[0]))
 	return base64.RawURLEncoding.EncodeToString(token)
 }
 
@@ -37,7 +38,13 @@ func (v *visit) validToken(token string) bool {
 	}
 	mask, mixed := data[:sha256.Size], data[sha256.Size:]
 	subtle.XORBytes(mixed, mask, mixed)
-	return hmac.Equal(mixed, v.mac())
+	genuine := false
+	for _, key := range v.Keys {
+		if hmac.Equal(mixed, v.mac(key)) {
+			genuine = true
+		}
+	}
+	return genuine
 }
 
 // fromHere reports whether a browser says that a form was on a page of this

@@ -58,11 +58,11 @@ func TestAFormWithoutItsUsersTokenIsRefused(t *testing.T) {
 	o.user = "budi"
 	_, budis := o.form("/bills/"+b.ID, "/cancel")
 	o.user = "siti"
-	stranger := open(t, func(c *console.Config) { c.Key = []byte("the key of another process, later") })
+	stranger := open(t, func(c *console.Config) { c.Keys = [][]byte{[]byte("the key of another console, there")} })
 	_, strangers := stranger.form("/bills/"+stranger.sell("A-1", "1").ID, "/cancel")
 	for name, wrong := range map[string]string{
 		"none": "", "half of one": token[:len(token)/2], "a changed one": "A" + token[1:] + "A", "no base64": "§", "nought": strings.Repeat("A", len(token)),
-		"another user's": budis.Get("token"), "another process's": strangers.Get("token"),
+		"another user's": budis.Get("token"), "another console's": strangers.Get("token"),
 	} {
 		values.Set("token", wrong)
 		o.send(o.request(http.MethodPost, path, values)).want(403, "out of date")
@@ -74,6 +74,34 @@ func TestAFormWithoutItsUsersTokenIsRefused(t *testing.T) {
 	o.send(o.request(http.MethodPost, path+"?token="+url.QueryEscape(token), values)).want(403)
 	values.Set("token", token)
 	o.send(o.request(http.MethodPost, path, values)).want(303)
+}
+
+// A balancer leads a form to another node than the one that drew its page, and
+// secrets are changed at one node after the other.
+func TestAFormIsGoodAtEveryNodeThatHasItsKey(t *testing.T) {
+	o := open(t)
+	for name, test := range map[string]struct {
+		at     *office
+		status int
+	}{
+		"the same key":            {o.node(ownKey), 303},
+		"a newer key beside it":   {o.node("the key after it", ownKey), 303},
+		"another key":             {o.node("the key after it"), 403},
+		"another key and no more": {o.node("one other key", "two other keys"), 403},
+	} {
+		b := o.sell("A-"+name, "1")
+		path, values := o.form("/bills/"+b.ID, "/cancel")
+		test.at.send(test.at.request(http.MethodPost, path, values)).want(test.status)
+		if ended := o.read(b).Status == bill.Canceled; ended != (test.status == 303) {
+			t.Errorf("%s: ended %v", name, ended)
+		}
+	}
+}
+
+func TestAConsoleWithoutAKeyDoesNotOpen(t *testing.T) {
+	if _, err := console.New(console.Config{}); err == nil {
+		t.Error("it opens, and everybody could make its forms")
+	}
 }
 
 func TestAFormThatIsTooLargeOrNoneIsRefused(t *testing.T) {

@@ -1,12 +1,10 @@
 package handlers
 
 import (
-	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -46,9 +44,7 @@ const (
 // known.
 //
 // The keys are derived from the account's secrets, of which the first signs and
-// every one verifies, as with notifications: all nodes that share the account
-// share them, a rotation reaches them, nothing is stored, and no secret itself
-// is ever used on what a buyer can see.
+// every one verifies, as with notifications: see payment.Account.Keys.
 type passes struct {
 	keys  [][]byte
 	scope []byte // account and shop, which every signature covers
@@ -57,14 +53,9 @@ type passes struct {
 // passInfo tells these keys from all others that may be derived from a secret.
 const passInfo = "caddy-qlink " + PaidCookie + " v1"
 
-func newPasses(s payment.Scope) (passes, error) {
-	var p passes
-	for _, secret := range s.Account.Secrets {
-		key, err := hkdf.Key(sha256.New, []byte(secret), []byte(s.Account.Ledger), passInfo, sha256.Size)
-		if err != nil {
-			return passes{}, fmt.Errorf("derive the key of the cookie %s: %w", PaidCookie, err)
-		}
-		p.keys = append(p.keys, key)
+func newPasses(s payment.Scope) (p passes, err error) {
+	if p.keys, err = s.Account.Keys(passInfo); err != nil {
+		return passes{}, err
 	}
 	for _, name := range []string{s.Account.Name, s.Shop} {
 		p.scope = binary.AppendUvarint(p.scope, uint64(len(name)))
