@@ -166,9 +166,14 @@ func (s *store) migrate(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// makeSchema makes it where it is missing. Two that do so at once may get in each
-// other's way.
+// makeSchema makes it where it is missing: only then has the role to be allowed
+// to. Two that do so at once may get in each other's way.
 func (s *store) makeSchema(ctx context.Context, db *sql.DB) (err error) {
+	var there int
+	err = db.QueryRowContext(ctx, `SELECT count(*) FROM pg_namespace WHERE nspname = $1`, s.schema).Scan(&there)
+	if err != nil || there > 0 {
+		return err
+	}
 	for range maxTries {
 		_, err = db.ExecContext(ctx, `CREATE SCHEMA IF NOT EXISTS `+s.schema)
 		if c := code(err); c != uniqueViolation && c != "42P06" {

@@ -4,9 +4,12 @@ package postgres
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/store/postgres/postgrestest"
@@ -53,6 +56,42 @@ func TestAnOlderProgramGoesOnBesideANewerSchemaUnlessThatForbidsIt(t *testing.T)
 	for _, running := range []*node{s, beside} { // what they would write may be wrong by now
 		eventually(t, "the running nodes notice", 5*time.Second, func() bool { return running.health.err() != nil })
 		wantGone(t, running)
+	}
+}
+
+// What docs/postgres.md says of the rights that roles need.
+func TestARoleMayMakeTheTablesOrOnlyWriteThem(t *testing.T) {
+	const password = "a password"
+	owners := postgrestest.Shared(t).DatabaseWithPassword(password) + " password='" + password + "'"
+	config, err := pgconn.ParseConfig(owners)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner, database := config.User, config.Database
+	execute(t, owners, `CREATE SCHEMA qlink`)
+	execute(t, owners, fmt.Sprintf(`REVOKE CREATE ON DATABASE %s FROM %s`, database, owner))
+	execute(t, owners, `REVOKE ALL ON SCHEMA qlink FROM public`)
+	openNode(t, configured(t, owners, "qlink"))
+
+	app := owner + "_app"
+	super := postgrestest.Shared(t).DSN() + " dbname=" + database
+	execute(t, super, `CREATE ROLE `+app+` LOGIN`)
+	t.Cleanup(func() {
+		execute(t, super, `DROP OWNED BY `+app)
+		execute(t, super, `DROP ROLE `+app)
+	})
+	execute(t, owners, `GRANT USAGE ON SCHEMA qlink TO `+app)
+	execute(t, owners, `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA qlink TO `+app)
+	execute(t, owners, `ALTER DEFAULT PRIVILEGES IN SCHEMA qlink GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO `+app)
+	s := openNode(t, configured(t, super+" user="+app, "qlink"))
+	b := sample("a")
+	commit(t, s, only(b))
+	commit(t, s, only(moved(b)))
+	if err := s.tidy(t.Context()); err != nil {
+		t.Errorf("upkeep: %v", err)
+	}
+	if size, err := s.Size(); err != nil || size == 0 {
+		t.Errorf("size %d, %v", size, err)
 	}
 }
 
