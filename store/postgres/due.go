@@ -73,11 +73,11 @@ func (s *store) Ended(ctx context.Context, until time.Time, cursor string, limit
 // is skipped: it is not waited for, and comes with the next call if it is still
 // due.
 const (
-	leaseBills = `UPDATE qlink.bills SET leased_by = $1, leased_until = now() + make_interval(secs => $2) WHERE id = ANY (ARRAY (
+	leaseBills = `UPDATE qlink.bills SET leased_by = $1, leased_until = now() + $2::float8 * interval '1 second' WHERE id = ANY (ARRAY (
 			SELECT id FROM qlink.bills WHERE due <= $3 AND (leased_until IS NULL OR leased_until < now() OR leased_by = $1)
 			ORDER BY due, id LIMIT $4 FOR UPDATE SKIP LOCKED
 		)) RETURNING due, id`
-	leaseNotifications = `UPDATE qlink.notifications SET leased_by = $1, leased_until = now() + make_interval(secs => $2) WHERE id = ANY (ARRAY (
+	leaseNotifications = `UPDATE qlink.notifications SET leased_by = $1, leased_until = now() + $2::float8 * interval '1 second' WHERE id = ANY (ARRAY (
 			SELECT id FROM qlink.notifications d WHERE due <= $3 AND (leased_until IS NULL OR leased_until < now() OR leased_by = $1)
 			AND NOT EXISTS (SELECT FROM qlink.notifications o WHERE o.target = d.target AND o.leased_until >= now() AND o.leased_by <> $1)
 			ORDER BY due, id LIMIT $4 FOR UPDATE SKIP LOCKED

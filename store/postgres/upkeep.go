@@ -40,7 +40,7 @@ func (s *store) tidy(ctx context.Context) error {
 		return err
 	}
 	if err := s.clear(ctx, `DELETE FROM qlink.idempotency WHERE key = ANY (ARRAY (
-			SELECT key FROM qlink.idempotency WHERE expires_at < now() - make_interval(secs => $1) ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))`,
+			SELECT key FROM qlink.idempotency WHERE expires_at < now() - $1::float8 * interval '1 second' ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))`,
 		rememberAtLeast.Seconds()); err != nil {
 		return err
 	}
