@@ -29,7 +29,7 @@ func TestTheCaddyfilesOfTheDocumentationAreTaken(t *testing.T) {
 		for _, block := range caddyfileBlock.FindAllStringSubmatch(string(text), -1) {
 			found++
 			c := newCaddy(t, block[1], nil)
-			c.env = append(c.env, "QLINK_APP_KEY=k", "QLINK_APP_SECRET=s", "QLINK_PAY_ACCOUNT=a")
+			c.env = append(c.env, "QLINK_APP_KEY=k", "QLINK_APP_SECRET=s", "QLINK_PAY_ACCOUNT=a", "QLINK_DSN=host=db user=qlink")
 			if out, err := c.run("validate", "--config", c.config, "--adapter", "caddyfile"); err != nil {
 				t.Errorf("%s: %v\n%s\n%s", page, err, block[1], out)
 			}
