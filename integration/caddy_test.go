@@ -106,6 +106,13 @@ func (c *caddy) write(caddyfile string, values map[string]string) {
 // configuration.
 func (c *caddy) start() {
 	c.t.Helper()
+	c.launch()
+	c.awaitAdmin()
+}
+
+// launch runs the process.
+func (c *caddy) launch() {
+	c.t.Helper()
 	c.cmd = exec.Command(c.binary, "run", "--config", c.config, "--adapter", "caddyfile")
 	c.cmd.Env, c.cmd.Stdout, c.cmd.Stderr = c.env, c.log, c.log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -120,6 +127,11 @@ func (c *caddy) start() {
 		close(ended)
 	}()
 	c.t.Cleanup(func() { c.stop(syscall.SIGTERM) })
+}
+
+// awaitAdmin waits until the admin endpoint serves the configuration.
+func (c *caddy) awaitAdmin() {
+	c.t.Helper()
 	c.await("the admin endpoint", func() bool {
 		resp, err := http.Get("http://" + c.admin + "/config/apps")
 		if err != nil {
