@@ -137,12 +137,20 @@ type BillChange struct {
 }
 
 // Idempotency remembers which bill answered a request with an Idempotency-Key.
-// Written again under the same key, the later one counts.
+// Where another answer is remembered under the key, a change with it is
+// ErrConflict: see GivesWay.
 type Idempotency struct {
 	Key       string    `json:"-"`      // scope and key, hashed by the caller
+	At        time.Time `json:"-"`      // when it is written
 	Request   string    `json:"body"`   // hash of the request's body
 	Bill      string    `json:"bill"`   // id
 	ExpiresAt time.Time `json:"expire"` // forgotten afterwards
+}
+
+// GivesWay reports whether a later answer may take i's place under its key: one
+// to the same request, or any once i is forgotten.
+func (i Idempotency) GivesWay(later Idempotency) bool {
+	return !later.At.Before(i.ExpiresAt) || i.Request == later.Request && i.Bill == later.Bill
 }
 
 // Orphan is a signed notification about a bill that the store does not know.

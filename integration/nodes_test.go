@@ -41,9 +41,9 @@ var nodeConfig = strings.NewReplacer(
 type nodes struct {
 	t       *testing.T
 	each    []*world
-	door    *doorman  // before the gateway
-	mail    *postman  // who brings the gateway's webhooks
-	bell    *annals   // where the shop is told how orders end
+	door    *doorman // before the gateway
+	mail    *postman // who brings the gateway's webhooks
+	bell    *annals  // where the shop is told how orders end
 	gateway *caddy
 	shop    *shop
 	ordered atomic.Int64 // orders that the shop has made
@@ -238,6 +238,18 @@ func (d *doorman) since(at time.Time, id, node string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// questions counts after how many bills there were questions so far.
+func (d *doorman) questions() (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, q := range d.asked {
+		if q.operation == "getPayStatus" {
+			n += len(q.trades)
+		}
+	}
+	return n
+}
+
 // postman brings the gateway's webhooks to the nodes, as a load balancer does:
 // to any, and to another one where that does not answer. Half of them he brings
 // to a second node besides.
@@ -290,6 +302,14 @@ type annals struct {
 	at    map[string][]time.Time
 	wrong []string
 	stops map[string]*stop // by order
+	slow  time.Duration    // how long every answer takes
+}
+
+// dawdle has every answer take its time from now on.
+func (a *annals) dawdle(d time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.slow = d
 }
 
 func newAnnals(t *testing.T) *annals {
@@ -334,16 +354,20 @@ func (a *annals) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	data := body.Data
-	held := a.note(data.OrderCode, news{
+	held, slow := a.note(data.OrderCode, news{
 		id: r.Header.Get("Webhook-Id"), version: [2]int{data.Attempt, data.Version}, payload: string(payload), paid: data.Order.Paid,
 	})
 	held.hold(r.RemoteAddr, r)
+	select {
+	case <-time.After(slow):
+	case <-r.Context().Done():
+	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
 // note writes the news down, and what is wrong with them: something older than
 // what the shop knows already, or the same under another id.
-func (a *annals) note(order string, n news) (held *stop) {
+func (a *annals) note(order string, n news) (held *stop, slow time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, earlier := range a.told[order] {
@@ -357,7 +381,7 @@ func (a *annals) note(order string, n news) (held *stop) {
 	a.told[order], a.at[order] = append(a.told[order], n), append(a.at[order], time.Now())
 	held = a.stops[order]
 	delete(a.stops, order)
-	return held
+	return held, a.slow
 }
 
 // of returns what the shop was told of an order, and when.

@@ -156,7 +156,9 @@ func (s *struggle) cutOff(w *world) { s.proxyOf(w).Pause() }
 
 func (s *struggle) rejoin(w *world) {
 	s.proxyOf(w).Resume()
-	w.await("the database", func() bool { return w.status("GET", "/qlink/bills/11111111-1111-4111-8111-111111111111") == http.StatusNotFound })
+	w.await("the database", func() bool {
+		return w.status("GET", "/qlink/bills/11111111-1111-4111-8111-111111111111") == http.StatusNotFound
+	})
 }
 
 // wantAside fails the test unless a node without its database says so at once.

@@ -154,7 +154,9 @@ func (p *populace) measure(paid int) (r rates) {
 		}))
 	}
 	settled := min(int(p.next.Load()), open)
-	stats := decode[struct{ Bills struct{ ByStatus map[string]int } }](p.t, p.each[0].operate("GET", "/qlink/stats", "").want(p.t, 200).body)
+	stats := decode[struct {
+		Bills struct{ ByStatus map[string]int }
+	}](p.t, p.each[0].operate("GET", "/qlink/stats", "").want(p.t, 200).body)
 	if got := stats.Bills.ByStatus; got["SUCCESS"] != paid+settled || got["WAIT"] != open-settled {
 		p.t.Errorf("of %d paid bills and %d open ones, of which %d were paid: %v", paid, open, settled, got)
 	}

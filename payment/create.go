@@ -43,14 +43,12 @@ func (e *Engine) room(ctx context.Context, store bill.Store, client string) erro
 	if err := e.usable(store); err != nil {
 		return err
 	}
-	if e.cfg.OpenTotal > 0 {
-		open, err := store.OpenBills(ctx)
-		if err != nil {
-			return err
-		}
-		if open >= e.cfg.OpenTotal {
-			return ErrTooManyOpen
-		}
+	open, err := store.OpenBills(ctx) // also without a limit: it shows whether the store can be reached
+	if err != nil {
+		return err
+	}
+	if e.cfg.OpenTotal > 0 && open >= e.cfg.OpenTotal {
+		return ErrTooManyOpen
 	}
 	if e.cfg.OpenPerClient > 0 && client != "" {
 		open, err := store.OpenBillsOf(ctx, client, e.cfg.OpenPerClient)
@@ -103,47 +101,57 @@ func (e *Engine) Create(ctx context.Context, s Scope, o bill.Order, h HandOver) 
 		return Created{}, err
 	}
 	w := e.work(ctx, store, s.Account)
-	if h.Idempotency == nil {
-		return w.create(s, o, h)
+	if h.Idempotency != nil {
+		if _, taken := running.LoadOrStore(h.Idempotency.Key, true); taken {
+			return Created{}, &Refusal{Code: CodeKeyRunning}
+		}
+		defer running.Delete(h.Idempotency.Key)
 	}
-	if _, taken := running.LoadOrStore(h.Idempotency.Key, true); taken {
-		return Created{}, &Refusal{Code: CodeKeyRunning}
-	}
-	defer running.Delete(h.Idempotency.Key)
-	return w.createOnce(s, o, h)
+	return w.create(s, o, h)
 }
 
-// createOnce answers a repeated request by the bill of the first.
-func (w *work) createOnce(s Scope, o bill.Order, h HandOver) (Created, error) {
+// answeredBefore answers a repeated request by the bill of the first; false for
+// a first request.
+func (w *work) answeredBefore(s Scope, h HandOver) (c Created, ok bool, err error) {
+	if h.Idempotency == nil {
+		return Created{}, false, nil
+	}
 	seen, err := w.store.Idempotent(w.ctx, h.Idempotency.Key, w.now())
 	switch {
 	case errors.Is(err, bill.ErrNotFound):
-		return w.create(s, o, h)
+		return Created{}, false, nil
 	case err != nil:
-		return Created{}, err
+		return Created{}, false, err
 	case seen.Request != h.Idempotency.Body:
-		return Created{}, &Refusal{Code: CodeKeyReused}
+		return Created{}, false, &Refusal{Code: CodeKeyReused}
 	}
 	b, err := w.store.Bill(w.ctx, seen.Bill)
 	if err != nil {
-		return Created{}, err
+		return Created{}, false, err
 	}
 	if !s.owns(b) { // two shops share a secret
-		return Created{}, &Refusal{Code: CodeKeyReused}
+		return Created{}, false, &Refusal{Code: CodeKeyReused}
 	}
-	c, err := w.settled(b)
+	c, err = w.settled(b)
 	if c.Outcome == OutcomeRefused {
 		c.Outcome = OutcomeExisting // it was refused then, to somebody who was told
 	}
-	return c, err
+	return c, true, err
 }
 
+// create answers as the order and the key of its request stand; whoever gets
+// ahead, at this node or another one, makes it look again.
 func (w *work) create(s Scope, o bill.Order, h HandOver) (Created, error) {
 	h.At = h.At.UTC().Truncate(time.Second)
 	for range maxRounds {
+		if c, ok, err := w.answeredBefore(s, h); ok || err != nil {
+			return c, err
+		}
 		created, again, err := w.attempt(s, o, h)
 		if err == nil && !again {
-			return created, w.remember(created, h)
+			if err = w.remember(created, h); err == nil {
+				return created, nil
+			}
 		}
 		if err != nil && !errors.Is(err, bill.ErrConflict) {
 			return Created{}, err
@@ -379,9 +387,10 @@ func (w *work) remember(c Created, h HandOver) error {
 }
 
 func (w *work) idempotency(b bill.Bill, h HandOver) *bill.Idempotency {
+	now := w.now()
 	return &bill.Idempotency{
 		Key: h.Idempotency.Key, Request: h.Idempotency.Body,
-		Bill: b.ID, ExpiresAt: w.now().Add(idempotencyFor),
+		Bill: b.ID, At: now, ExpiresAt: now.Add(idempotencyFor),
 	}
 }
 

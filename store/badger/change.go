@@ -41,7 +41,7 @@ type sealedChange struct {
 	bills         []sealedBill
 	notifications []sealedNotification
 	orphan        *sealedOrphan
-	rest          []write
+	idempotency   *sealedIdempotency
 }
 
 type sealedOrder struct {
@@ -52,6 +52,11 @@ type sealedOrder struct {
 type sealedOrphan struct {
 	write
 	orphan bill.Orphan
+}
+
+type sealedIdempotency struct {
+	write
+	answer bill.Idempotency
 }
 
 type sealedBill struct {
@@ -97,7 +102,7 @@ func (s *store) seal(c bill.Change) (*sealedChange, error) {
 			return nil, fmt.Errorf("idempotency key: %w", err)
 		}
 		w.expiresAt = later(c.Idempotency.ExpiresAt, s.now().Add(rememberAtLeast))
-		sealed.rest = append(sealed.rest, w)
+		sealed.idempotency = &sealedIdempotency{write: w, answer: *c.Idempotency}
 	}
 	return sealed, nil
 }
@@ -162,7 +167,9 @@ func (c *sealedChange) prepare(txn *badgerdb.Txn) (writeSet, error) {
 	if err := c.prepareOrphan(txn, &set); err != nil {
 		return writeSet{}, err
 	}
-	set.add(c.rest...)
+	if err := c.prepareIdempotency(txn, &set); err != nil {
+		return writeSet{}, err
+	}
 	set.committed = func() {
 		for _, effect := range effects {
 			effect()
@@ -246,6 +253,22 @@ func (c *sealedChange) prepareOrphan(txn *badgerdb.Txn, set *writeSet) error {
 		return nil
 	}
 	set.add(c.orphan.write)
+	return nil
+}
+
+// prepareIdempotency keeps the first answer under a key.
+func (c *sealedChange) prepareIdempotency(txn *badgerdb.Txn, set *writeSet) error {
+	if c.idempotency == nil {
+		return nil
+	}
+	held, err := get[bill.Idempotency](txn, c.idempotency.key)
+	switch {
+	case err != nil && !errors.Is(err, bill.ErrNotFound):
+		return err
+	case err == nil && !held.GivesWay(c.idempotency.answer):
+		return fmt.Errorf("%w: another answer is remembered under the idempotency key", bill.ErrConflict)
+	}
+	set.add(c.idempotency.write)
 	return nil
 }
 

@@ -93,7 +93,7 @@ func detached(c bill.Change) (bill.Change, error) {
 		detached.Order.Key = c.Order.Key
 	}
 	if c.Idempotency != nil {
-		detached.Idempotency.Key = c.Idempotency.Key
+		detached.Idempotency.Key, detached.Idempotency.At = c.Idempotency.Key, c.Idempotency.At
 	}
 	return detached, nil
 }
@@ -102,6 +102,11 @@ func detached(c bill.Change) (bill.Change, error) {
 func (s *store) expected(c bill.Change) bool {
 	if c.Order != nil && c.Order.Revision != s.orders[c.Order.Key].Revision+1 {
 		return false
+	}
+	if c.Idempotency != nil {
+		if held, ok := s.answers[c.Idempotency.Key]; ok && !held.GivesWay(*c.Idempotency) {
+			return false
+		}
 	}
 	if c.Orphan != nil && c.Orphan.Resolved != nil {
 		if _, held := s.orphans[orphanKey{c.Orphan.Ledger, c.Orphan.ID}]; !held {
@@ -127,7 +132,9 @@ func (s *store) write(c bill.Change) {
 		s.orders[c.Order.Key] = *c.Order
 	}
 	if c.Idempotency != nil {
-		s.answers[c.Idempotency.Key] = *c.Idempotency
+		answer := *c.Idempotency
+		answer.At = time.Time{} // not stored
+		s.answers[answer.Key] = answer
 	}
 	if c.Orphan != nil {
 		key := orphanKey{c.Orphan.Ledger, c.Orphan.ID}

@@ -38,6 +38,7 @@ type move struct {
 type outcome struct {
 	counted counts
 	moved   []move
+	renewed *idempotencyWrite // takes the place of an answer that gave way
 }
 
 // Commit writes the change in two round trips: its writes, each of which says
@@ -73,6 +74,17 @@ func (s *store) Commit(ctx context.Context, c bill.Change) error {
 // uncertain is the error of a commit whose end was not seen.
 var errUncertain = errors.New("the commit may have been written, or not")
 
+// warned is where a connection keeps that the server has warned.
+const warned = "qlink warned"
+
+// noteWarning notes a warning. With one, a commit ends that was not waited for
+// until the standby had it, since somebody has cancelled that.
+func noteWarning(conn *pgconn.PgConn, n *pgconn.Notice) {
+	if n.Code == warning {
+		conn.CustomData()[warned] = true
+	}
+}
+
 // transact runs two batches as one transaction. What the first one came to is
 // known when the second one is filled.
 func (s *store) transact(ctx context.Context, conn *pgxpool.Conn, first, second func(*pgx.Batch)) error {
@@ -90,6 +102,8 @@ func (s *store) transact(ctx context.Context, conn *pgxpool.Conn, first, second 
 		ended = tag.String()
 		return nil
 	})
+	heard := conn.Conn().PgConn().CustomData()
+	delete(heard, warned)
 	switch err := conn.SendBatch(ctx, rest).Close(); {
 	case err != nil && code(err) != "":
 		return err // the server says that it failed
@@ -97,6 +111,8 @@ func (s *store) transact(ctx context.Context, conn *pgxpool.Conn, first, second 
 		return fmt.Errorf("%w: %w: %w", bill.ErrUnavailable, errUncertain, err)
 	case ended != "COMMIT":
 		return fmt.Errorf("%w: the transaction ended with %q", bill.ErrUnavailable, ended)
+	case heard[warned] != nil:
+		return fmt.Errorf("%w: %w: the server did not wait for its standby", bill.ErrUnavailable, errUncertain)
 	}
 	return nil
 }
@@ -109,6 +125,9 @@ func (s *store) follow(b *pgx.Batch, done outcome) {
 			ids[i], versions[i] = text(m.id), int64(m.version) //nolint:gosec // a count
 		}
 		b.Queue(s.in(`INSERT INTO qlink.changes (bill, version) SELECT * FROM unnest($1::text[], $2::bigint[])`), ids, versions)
+	}
+	if i := done.renewed; i != nil {
+		b.Queue(s.in(`UPDATE qlink.idempotency SET expires_at = $2, record = $3 WHERE key = $1`), name(i.Key), i.ExpiresAt, i.record)
 	}
 	if done.counted != (counts{}) {
 		b.Queue(s.in(addCounts), done.counted.args(rand.N(stripes))...) //nolint:gosec // spreads load, hides nothing
@@ -277,11 +296,33 @@ func (w *writes) queue(s *store, b *pgx.Batch, done *outcome) {
 	if w.orphan != nil {
 		w.orphan.queue(s, b, done)
 	}
-	if i := w.idempotency; i != nil {
-		b.Queue(s.in(`INSERT INTO qlink.idempotency (key, expires_at, record) VALUES ($1, $2, $3)
-			ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, record = excluded.record`),
-			name(i.Key), i.ExpiresAt, i.record)
+	if w.idempotency != nil {
+		w.idempotency.queue(s, b, done)
 	}
+}
+
+// queue keeps the first answer under a key. The one that is held is locked, and
+// read, before anything takes its place.
+func (w *idempotencyWrite) queue(s *store, b *pgx.Batch, done *outcome) {
+	b.Queue(s.in(`INSERT INTO qlink.idempotency (key, expires_at, record) VALUES ($1, $2, $3)
+		ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING record`), name(w.Key), w.ExpiresAt, w.record).
+		QueryRow(func(row pgx.Row) error {
+			var data []byte
+			if err := row.Scan(&data); err != nil {
+				return err
+			}
+			held, err := record[bill.Idempotency](data)
+			if err != nil {
+				return err
+			}
+			if !held.GivesWay(w.Idempotency) {
+				return fmt.Errorf("%w: another answer is remembered under the idempotency key", bill.ErrConflict)
+			}
+			if string(data) != w.record {
+				done.renewed = w
+			}
+			return nil
+		})
 }
 
 // expected returns what makes a write that found nothing to write a conflict.

@@ -20,6 +20,7 @@ const (
 	uniqueViolation      = "23505"
 	characterNotInSet    = "22021"
 	readOnly             = "25006"
+	warning              = "01000"
 
 	// Classes.
 	connectionException   = "08"

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
@@ -226,4 +227,31 @@ func TestANewPasswordIsTakenOverWithoutAnOutage(t *testing.T) {
 	execute(t, server.DSN(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role)
 	wantBack(t, s, sample("a"))
 	wantSecretKept(t, s, after)
+}
+
+// An operator who sees commits hang behind a standby that is gone, and cancels
+// one, has it end without the standby. It must not pass for durable.
+func TestACommitThatGaveUpWaitingForTheStandbyIsNotAcknowledged(t *testing.T) {
+	t.Parallel()
+	primary := postgrestest.Start(t)
+	standby := primary.Standby()
+	s := openNode(t, configured(t, primary.DSN(), "qlink"))
+	commit(t, s, only(sample("a")))
+	standby.Freeze()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Commit(t.Context(), only(sample("b"))) }()
+	conn, err := pgx.Connect(t.Context(), primary.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	eventually(t, "the commit is cancelled", callTime, func() bool {
+		tag, err := conn.Exec(t.Context(), `SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'`)
+		return err == nil && tag.RowsAffected() > 0
+	})
+	if err := <-ended; !errors.Is(err, bill.ErrUnavailable) || !errors.Is(err, errUncertain) {
+		t.Errorf("Commit: %v", err)
+	}
+	standby.Thaw()
+	commit(t, s, only(sample("c")))
 }

@@ -84,7 +84,7 @@ func parse(dsn string) (*pgxpool.Config, error) {
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "caddy-qlink"
 	}
-	c.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) {}
+	c.OnNotice = noteWarning
 	return config, nil
 }
 

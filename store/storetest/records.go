@@ -20,6 +20,7 @@ var recordTests = []test{
 	{"HistoryIsInTheOrderItWasWritten", historyIsInTheOrderItWasWritten},
 	{"DetailsStayAsTheyWere", detailsStayAsTheyWere},
 	{"AnIdempotencyKeyIsForgottenWhenItsTimeIsOver", anIdempotencyKeyIsForgottenWhenItsTimeIsOver},
+	{"TheFirstAnswerUnderAnIdempotencyKeyStaysUntilItIsForgotten", theFirstAnswerUnderAnIdempotencyKeyStaysUntilItIsForgotten},
 	{"TheFirstOrphanOfABillIsKept", theFirstOrphanOfABillIsKept},
 	{"AnOrderPerShopAndLedger", anOrderPerShopAndLedger},
 }
@@ -204,6 +205,47 @@ func detailsStayAsTheyWere(t *testing.T, store bill.Store) {
 		t.Fatal(err)
 	}
 	wantSame(t, want, got)
+}
+
+// theFirstAnswerUnderAnIdempotencyKeyStaysUntilItIsForgotten: of two requests
+// under one key, which saw nothing of each other, one loses, with all that it
+// writes.
+func theFirstAnswerUnderAnIdempotencyKeyStaysUntilItIsForgotten(t *testing.T, store bill.Store) {
+	first := bill.Idempotency{Key: "k", Request: "hash", Bill: "a", At: noon, ExpiresAt: noon.Add(24 * time.Hour)}
+	commit(t, store, bill.Change{Idempotency: &first})
+	wantFirst := func() {
+		t.Helper()
+		got, err := store.Idempotent(t.Context(), "k", noon)
+		if err != nil || got.Request != "hash" || got.Bill != "a" {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	for what, other := range map[string]bill.Idempotency{
+		"another bill":    {Key: "k", Request: "hash", Bill: "b", At: first.ExpiresAt.Add(-1), ExpiresAt: noon.Add(48 * time.Hour)},
+		"another request": {Key: "k", Request: "other", Bill: "a", At: noon, ExpiresAt: noon.Add(48 * time.Hour)},
+	} {
+		c := only(due("fresh"))
+		c.Idempotency = &other
+		if err := store.Commit(t.Context(), c); !errors.Is(err, bill.ErrConflict) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if _, err := store.Bill(t.Context(), "fresh"); !errors.Is(err, bill.ErrNotFound) {
+			t.Errorf("%s: its bill: %v", what, err)
+		}
+		wantFirst()
+	}
+	again := first
+	again.At, again.ExpiresAt = noon.Add(time.Hour), noon.Add(25*time.Hour)
+	commit(t, store, bill.Change{Idempotency: &again})
+	wantFirst()
+	if got, err := store.Idempotent(t.Context(), "k", first.ExpiresAt); err != nil || !got.ExpiresAt.Equal(again.ExpiresAt) {
+		t.Errorf("answered again, it is kept longer: %+v, %v", got, err)
+	}
+	later := bill.Idempotency{Key: "k", Request: "other", Bill: "b", At: again.ExpiresAt, ExpiresAt: noon.Add(72 * time.Hour)}
+	commit(t, store, bill.Change{Idempotency: &later})
+	if got, err := store.Idempotent(t.Context(), "k", later.At); err != nil || got.Bill != "b" {
+		t.Errorf("once it was forgotten: %+v, %v", got, err)
+	}
 }
 
 func anIdempotencyKeyIsForgottenWhenItsTimeIsOver(t *testing.T, store bill.Store) {
