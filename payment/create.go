@@ -18,8 +18,8 @@ const maxRounds = 100
 const idempotencyFor = 24 * time.Hour
 
 // running holds the idempotency keys whose first request has not ended, over
-// all configurations of the process. To another process the order answers for
-// itself: there is one payment of it with a key or without.
+// all configurations of the process. Of those at other processes the store tells
+// once one of them has written: see bill.Idempotency.
 var running sync.Map
 
 // Ready reports whether a new order of this client (see HandOver) could be
