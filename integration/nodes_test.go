@@ -161,6 +161,17 @@ func (s *stop) hold(who string, r *http.Request) {
 	}
 }
 
+// wait waits, or until whoever asks has gone.
+func wait(r *http.Request, d time.Duration) {
+	if d == 0 {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-r.Context().Done():
+	}
+}
+
 // doorman stands between the nodes and the gateway, and knows who asks what.
 type doorman struct {
 	t      *testing.T
@@ -171,7 +182,15 @@ type doorman struct {
 
 	mu    sync.Mutex
 	asked []question
-	stops map[string]*stop // by operation and order
+	stops map[string]*stop // by operation and name
+	slow  time.Duration    // how long the answer to every question takes
+}
+
+// dawdle has the answers to questions take their time from now on.
+func (d *doorman) dawdle(slow time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.slow = slow
 }
 
 func newDoorman(t *testing.T) *doorman {
@@ -209,6 +228,7 @@ func (d *doorman) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := question{call: in, at: at, node: in.header.Get("X-Node")}
 	d.mu.Lock()
 	d.asked = append(d.asked, q)
+	slow := d.slow
 	var held *stop
 	for _, name := range append(slices.Clone(in.trades), in.order) {
 		if s := d.stops[in.operation+" "+name]; s != nil {
@@ -223,6 +243,9 @@ func (d *doorman) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	held.hold(q.node, r)
+	if in.operation == "getPayStatus" {
+		wait(r, slow)
+	}
 	answer.write(w)
 }
 
@@ -358,10 +381,7 @@ func (a *annals) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		id: r.Header.Get("Webhook-Id"), version: [2]int{data.Attempt, data.Version}, payload: string(payload), paid: data.Order.Paid,
 	})
 	held.hold(r.RemoteAddr, r)
-	select {
-	case <-time.After(slow):
-	case <-r.Context().Done():
-	}
+	wait(r, slow)
 	w.WriteHeader(http.StatusNoContent)
 }
 
