@@ -23,6 +23,9 @@ const rememberAtLeast = 48 * time.Hour
 // the outcome is unknown, and the error says so. On a disk that is all but full
 // nothing is begun.
 func (s *store) Commit(ctx context.Context, c bill.Change) error {
+	if err := s.refused(); err != nil {
+		return fmt.Errorf("%w: %w", bill.ErrUnavailable, err)
+	}
 	sealed, err := s.seal(c)
 	if err != nil {
 		return err
@@ -97,11 +100,10 @@ func (s *store) seal(c bill.Change) (*sealedChange, error) {
 		sealed.orphan = &sealedOrphan{write: w, orphan: *c.Orphan}
 	}
 	if c.Idempotency != nil {
-		w, err := sealedWrite(textKey(kindIdempotency, c.Idempotency.Key), c.Idempotency)
+		w, err := s.sealAnswer(*c.Idempotency)
 		if err != nil {
 			return nil, fmt.Errorf("idempotency key: %w", err)
 		}
-		w.expiresAt = later(c.Idempotency.ExpiresAt, s.now().Add(rememberAtLeast))
 		sealed.idempotency = &sealedIdempotency{write: w, answer: *c.Idempotency}
 	}
 	return sealed, nil
@@ -134,6 +136,12 @@ func sealBill(c bill.BillChange) (sealedBill, error) {
 func sealedWrite(key []byte, v any) (write, error) {
 	record, err := seal(key, v)
 	return write{key: key, value: record}, err
+}
+
+func (s *store) sealAnswer(i bill.Idempotency) (write, error) {
+	w, err := sealedWrite(textKey(kindIdempotency, i.Key), i)
+	w.expiresAt = later(i.ExpiresAt, s.now().Add(rememberAtLeast))
+	return w, err
 }
 
 func later(a, b time.Time) uint64 {

@@ -225,6 +225,8 @@ func (c *checker) look(key, record []byte) {
 		})
 	case kindRestored:
 		holds(c, key, record, func([]byte, restored) {})
+	case kindMigration:
+		holds(c, key, record, c.migration)
 	case kindState:
 		holds(c, key, record, func([]byte, stateRecord) {})
 	default:
@@ -322,6 +324,14 @@ func (c *checker) event(key []byte, _ bill.Event) {
 		return
 	}
 	c.belongs("an event", key, id)
+}
+
+// migration finds a store that does not hold everything yet. One that was left
+// is whole.
+func (c *checker) migration(_ []byte, m bill.Migration) {
+	if m.Role == bill.RoleTarget {
+		c.f.add(FindingRecord, "%v", m.Refusal())
+	}
 }
 
 func (c *checker) index(key, record []byte) {

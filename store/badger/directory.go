@@ -126,6 +126,11 @@ func removeEmptyLogs(dir string) error {
 	return nil
 }
 
+// isStore reports whether there is a store in dir, in whatever state.
+func isStore(dir string) bool {
+	return exists(manifestPath(dir)) || exists(filepath.Join(dir, witnessName))
+}
+
 func manifestPath(dir string) string { return filepath.Join(dir, "MANIFEST") }
 
 // syncDirectory makes durable which files dir holds.

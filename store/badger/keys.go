@@ -22,6 +22,7 @@ import (
 //	p id                                a notification
 //	w (url) (ledger) (shop) orderCode   the id of the notification to a URL about an order that is pending
 //	r                                   that the store was restored, and its checkouts are closed; gone once they are open
+//	v                                   the store's part in a migration into another one; gone where it has none
 //	s                                   the store's own state
 //
 // and the indexes, empty records that stand and fall with the bill or the
@@ -54,6 +55,7 @@ const (
 	kindNotification    = 'p'
 	kindPending         = 'w'
 	kindRestored        = 'r'
+	kindMigration       = 'v'
 	kindState           = 's'
 	kindCreated         = 'c'
 	kindOpen            = 'n'

@@ -91,6 +91,22 @@ func (s *Store) Open(ctx context.Context, env bill.Env) (bill.Store, error) {
 	return opened, nil
 }
 
+// OpenToMove opens the store for a migration into another one, or out of one.
+func (s *Store) OpenToMove(ctx context.Context, env bill.Env, create bool) (bill.Movable, error) {
+	dir, err := s.Key()
+	if err != nil {
+		return nil, err
+	}
+	if !create && !isStore(dir) {
+		return nil, fmt.Errorf("open store %s: there is no store", dir)
+	}
+	opened, err := openFor(ctx, dir, env, func(*store) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	return opened, nil
+}
+
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
 //
 //	badger {
@@ -127,5 +143,5 @@ func (s *Store) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 var (
 	_ caddy.Provisioner     = (*Store)(nil)
 	_ caddyfile.Unmarshaler = (*Store)(nil)
-	_ bill.Opener           = (*Store)(nil)
+	_ bill.MovableOpener    = (*Store)(nil)
 )

@@ -24,7 +24,8 @@ type Offline struct {
 	// Doubt is nil where the store is as it was left, and else says why it may not
 	// be: the witness speaks against it, so that what is read may be older than what
 	// was there; or another version of this module wrote it last, so that what is
-	// listed, found by name or counted may not be all there is.
+	// listed, found by name or counted may not be all there is; or it was carried
+	// into another store, where more may have happened since.
 	Doubt error
 
 	shadow *shadow
@@ -57,7 +58,7 @@ func openOffline(ctx context.Context, dir string) (*Offline, error) {
 		return nil, errors.Join(err, shadow.close())
 	}
 	s := readOnly(shadow.dir, db)
-	if err := s.loadRestored(); err != nil {
+	if err := s.loadMarks(); err != nil {
 		return nil, errors.Join(err, db.Close(), shadow.close())
 	}
 	seen, found, doubt := shadow.witnessed()
@@ -66,6 +67,9 @@ func openOffline(ctx context.Context, dir string) (*Offline, error) {
 	}
 	if doubt == nil {
 		doubt = s.unlike()
+	}
+	if doubt == nil {
+		doubt = s.refused()
 	}
 	return &Offline{store: s, Doubt: doubt, shadow: shadow}, nil
 }
@@ -147,7 +151,7 @@ func castShadow(dir string) (*shadow, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !exists(manifestPath(dir)) && !exists(filepath.Join(dir, witnessName)) {
+	if !isStore(dir) {
 		return nil, errors.New("there is no store")
 	}
 	lock, err := lockToRead(dir)

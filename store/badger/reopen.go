@@ -21,17 +21,22 @@ type restored struct {
 
 var restoredKey = []byte{kindRestored}
 
-// loadRestored takes note of the record, if there is one.
-func (s *store) loadRestored() error {
+// loadMarks takes note of the records that say how a store may be used, those
+// of them that there are.
+func (s *store) loadMarks() error {
 	return s.db.View(func(txn *badgerdb.Txn) error {
 		mark, err := get[restored](txn, restoredKey)
-		switch {
-		case errors.Is(err, bill.ErrNotFound):
-			return nil
-		case err != nil:
+		if err == nil {
+			s.checkoutsClosed.Store(mark.At.UnixNano())
+		} else if !errors.Is(err, bill.ErrNotFound) {
 			return err
 		}
-		s.checkoutsClosed.Store(mark.At.UnixNano())
+		m, err := get[bill.Migration](txn, migrationKey)
+		if err == nil {
+			s.migration.Store(&m)
+		} else if !errors.Is(err, bill.ErrNotFound) {
+			return err
+		}
 		return nil
 	})
 }
@@ -49,6 +54,9 @@ func (s *store) CheckoutsClosed() time.Time {
 func (s *store) Reopen(ctx context.Context) error {
 	if s.CheckoutsClosed().IsZero() {
 		return s.readable()
+	}
+	if err := s.refused(); err != nil {
+		return fmt.Errorf("reopen checkouts: %w: %w", bill.ErrUnavailable, err)
 	}
 	if err := checkFreeSpace(s.dir, s.minFree); errors.Is(err, bill.ErrUnavailable) {
 		return err

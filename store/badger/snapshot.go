@@ -114,6 +114,6 @@ func (r backupRecord) verify() error {
 func isSealed(kind byte) bool {
 	return bytes.IndexByte([]byte{
 		kindBill, kindDetails, kindEvent, kindOrder, kindIdempotency, kindOrphan, kindNotification, kindPending,
-		kindRestored, kindState,
+		kindRestored, kindMigration, kindState,
 	}, kind) >= 0
 }

@@ -40,7 +40,8 @@ type store struct {
 	hub       watch.Hub
 	now       func() time.Time
 
-	checkoutsClosed atomic.Int64 // since when, in nanoseconds since 1970; 0: they are open
+	checkoutsClosed atomic.Int64                   // since when, in nanoseconds since 1970; 0: they are open
+	migration       atomic.Pointer[bill.Migration] // nil: it has no part in one
 
 	// Reads hold the lock shared: the database's files are mapped, and must
 	// not be unmapped under them.
@@ -48,8 +49,14 @@ type store struct {
 	closed bool
 }
 
-// open opens the store in dir, which has to be resolved.
+// open opens the store in dir, which has to be resolved, unless another one has
+// taken its place.
 func open(ctx context.Context, dir string, env bill.Env) (*store, error) {
+	return openFor(ctx, dir, env, (*store).refused)
+}
+
+// openFor opens the store in dir for who admits it, or else closes it again.
+func openFor(ctx context.Context, dir string, env bill.Env, admit func(*store) error) (*store, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -82,7 +89,10 @@ func open(ctx context.Context, dir string, env bill.Env) (*store, error) {
 		err = s.countOpenBills()
 	}
 	if err == nil {
-		err = s.loadRestored()
+		err = s.loadMarks()
+	}
+	if err == nil {
+		err = admit(s)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), db.Close())

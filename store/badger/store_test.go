@@ -29,6 +29,7 @@ func TestTheStoreKeepsItsPromises(t *testing.T) {
 		Open:    func(t testing.TB, dir string) bill.Store { return mustOpen(t, dir) },
 		Durable: true,
 		Crash:   crashed,
+		Opener:  func(dir string) bill.MovableOpener { return &Store{path: dir} },
 	}.Run(t)
 }
 

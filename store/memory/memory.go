@@ -34,6 +34,8 @@ type store struct {
 	asked   leases                // of bills
 	told    leases                // of notifications
 	hub     watch.Hub
+
+	migration bill.Migration
 }
 
 // New returns an empty store.
@@ -69,6 +71,9 @@ func (s *store) Commit(ctx context.Context, given bill.Change) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.usable(ctx); err != nil {
+		return err
+	}
+	if err := s.moved(); err != nil {
 		return err
 	}
 	if !s.expected(c) {

@@ -34,6 +34,10 @@ type Suite struct {
 	// would that shares it; nil where none can. The suite closes what it returns,
 	// before or after the other.
 	Peer func(t testing.TB, dir string) bill.Store
+
+	// Opener configures the store that lives in dir, of stores that are durable
+	// and bill.Movable; else nil.
+	Opener func(dir string) bill.MovableOpener
 }
 
 // test is one promise, tried on a store of its own that is empty.
@@ -49,6 +53,9 @@ func (s Suite) Run(t *testing.T) {
 			t.Run(test.name, func(t *testing.T) { test.run(t, s.open(t, t.TempDir())) })
 		}
 	}
+	for _, test := range movingTests {
+		t.Run(test.name, func(t *testing.T) { test.run(s, t) })
+	}
 	s.runLeases(t)
 	if s.Peer != nil {
 		s.runPeers(t)
@@ -56,6 +63,11 @@ func (s Suite) Run(t *testing.T) {
 	if s.Durable {
 		t.Run("WhatWasCommittedIsThereAfterReopening", s.whatWasCommittedIsThereAfterReopening)
 		t.Run("WhatWasForgottenStaysSoAfterReopening", s.whatWasForgottenStaysSoAfterReopening)
+	}
+	if s.Opener != nil {
+		t.Run("AStoreThatMovesIsOpenedForNobodyElse", s.aStoreThatMovesIsOpenedForNobodyElse)
+		t.Run("WhatWasAbandonedIsEmpty", s.whatWasAbandonedIsEmpty)
+		t.Run("WhatWasCarriedOverIsThereAfterReopening", s.whatWasCarriedOverIsThereAfterReopening)
 	}
 	if s.Crash != nil {
 		t.Run("WhatWasCommittedIsThereAfterACrash", s.whatWasCommittedIsThereAfterACrash)
