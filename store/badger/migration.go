@@ -92,7 +92,7 @@ func (s *store) abandon() error {
 	if err != nil {
 		return err
 	}
-	for _, entry := range entries {
+	for _, entry := range entries { // by name: the MANIFEST is behind all that it lists
 		if isOurs(entry.Name()) {
 			err = errors.Join(err, os.Remove(filepath.Join(s.dir, entry.Name())))
 		}

@@ -72,7 +72,11 @@ func generated(number int) bill.Change {
 	b.OrderCode += b.ID
 	b.Revision, b.Status = 1, bill.Statuses()[number%7]
 	n := generator[bill.Notification]().Example(number)
-	n.ID, n.OrderCode, n.Bill, n.Revision, n.State = b.ID, b.OrderCode, b.ID, 1, bill.NotificationStates()[number%4]
+	n.ID, n.OrderCode, n.Bill, n.BillCreatedAt = b.ID, b.OrderCode, b.ID, b.CreatedAt
+	n.Revision, n.State = 1, bill.NotificationStates()[number%4]
+	if n.CreatedAt.IsZero() {
+		n.CreatedAt = noon // as every notification has one
+	}
 	d := generator[bill.Details]().Example(number)
 	return bill.Change{
 		Order: &bill.OrderRecord{

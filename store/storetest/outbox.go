@@ -37,6 +37,7 @@ func news(id string, b bill.Bill) bill.Notification {
 	return bill.Notification{
 		ID: id, URL: hook, Ledger: b.Ledger, Account: b.Account, Shop: b.Shop, OrderCode: b.OrderCode, Bill: b.ID,
 		Type: bill.BillPaid, Payload: `{"type":"bill.paid"}`, CreatedAt: noon, Due: noon, State: bill.Pending, Revision: 1,
+		BillCreatedAt: b.CreatedAt,
 	}
 }
 
