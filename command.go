@@ -17,7 +17,7 @@ func init() {
 		Usage: "<command>",
 		Short: "Payments: look them up, act on them, prove them",
 		CobraFunc: func(cmd *cobra.Command) {
-			cli.Command(cmd, cli.Host{Admin: adminEndpoint, Exit: exitWith, Stores: folders{}})
+			cli.Command(cmd, cli.Host{Admin: adminEndpoint, Exit: exitWith, Stores: folders{}, Mover: mover{}})
 		},
 	})
 }

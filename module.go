@@ -177,7 +177,16 @@ func (a *App) provisionAccounts(ctx caddy.Context, r resolver) error {
 	return nil
 }
 
-func (a *App) provisionStore(ctx caddy.Context) (err error) {
+func (a *App) provisionStore(ctx caddy.Context) error {
+	opener, err := a.loadStore(ctx)
+	if err != nil {
+		return err
+	}
+	a.vault, err = newVault(opener, a.logger)
+	return err
+}
+
+func (a *App) loadStore(ctx caddy.Context) (opener bill.Opener, err error) {
 	var module any
 	if a.StoreRaw == nil {
 		module, err = ctx.LoadModuleByID(defaultStore, nil)
@@ -185,14 +194,13 @@ func (a *App) provisionStore(ctx caddy.Context) (err error) {
 		module, err = ctx.LoadModule(a, "StoreRaw")
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	opener, ok := module.(bill.Opener)
 	if !ok {
-		return fmt.Errorf("%T is no store", module)
+		return nil, fmt.Errorf("%T is no store", module)
 	}
-	a.vault, err = newVault(opener, a.logger)
-	return err
+	return opener, nil
 }
 
 // account returns the configured account of that name.

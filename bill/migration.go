@@ -117,6 +117,6 @@ type Movable interface {
 type MovableOpener interface {
 	Opener
 	// OpenToMove opens the store whatever its role, for nobody but who carries. One
-	// that does not exist is created, or else an error.
+	// that is not there is created, or else ErrNotFound.
 	OpenToMove(ctx context.Context, env Env, create bool) (Movable, error)
 }

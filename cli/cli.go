@@ -1,7 +1,7 @@
 // Package cli is `caddy qlink …`: what an operator does at a terminal, or in a
 // script. Most commands speak to the admin API of a running Caddy; some make
-// and check signatures, orders and secrets; a few read a stopped store's
-// folder, through what root hands them (Stores).
+// and check signatures, orders and secrets; a few concern
+// stores that no Caddy has open, through what root hands them (Stores, Mover).
 //
 // It never opens a store that a Caddy has open, never writes a bill itself,
 // takes no secret as an argument and prints none but those it makes. Whatever
@@ -29,6 +29,9 @@ type Host struct {
 	// Stores reads and writes the folders of stopped stores; nil where no store
 	// that can is linked.
 	Stores Stores
+
+	// Mover carries bills from store to store; nil where none that can is linked.
+	Mover Mover
 }
 
 // Endpoint is where a Caddy listens for its administrator.
@@ -85,7 +88,7 @@ Exit codes:
 			refreshCommand, cancelCommand, resolveCommand, redeliverCommand, reopenCommand,
 		}},
 		{"prove", "Prove", []func(Host) *cobra.Command{
-			doctorCommand, reportCommand, exportCommand, backupCommand, restoreCommand, checkCommand,
+			doctorCommand, reportCommand, exportCommand, backupCommand, restoreCommand, checkCommand, migrateCommand,
 		}},
 		{"integrate", "Integrate", []func(Host) *cobra.Command{
 			signCommand, verifyCommand, checkOrderCommand, secretCommand,

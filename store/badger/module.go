@@ -98,7 +98,7 @@ func (s *Store) OpenToMove(ctx context.Context, env bill.Env, create bool) (bill
 		return nil, err
 	}
 	if !create && !isStore(dir) {
-		return nil, fmt.Errorf("open store %s: there is no store", dir)
+		return nil, fmt.Errorf("open store %s: there is no store: %w", dir, bill.ErrNotFound)
 	}
 	opened, err := openFor(ctx, dir, env, func(*store) error { return nil })
 	if err != nil {

@@ -35,7 +35,7 @@ const (
 
 // Move is a migration.
 type Move struct {
-	From, To bill.Movable
+	From, To bill.Movable // To is nil where it is not there yet, which only Plan bears
 	Now      func() time.Time
 	NewID    func() string
 	// Progress is told again and again how many records were gone through, of how
@@ -68,14 +68,26 @@ func (m Move) Run(ctx context.Context) (Content, error) {
 	return content, m.finish(ctx)
 }
 
+// Plan returns what the source counts, or why Run would not begin.
+func (m Move) Plan(ctx context.Context) (bill.Counts, error) {
+	r, err := m.roles(ctx)
+	if err == nil && !r.belong() {
+		err = m.mayBegin(ctx, r)
+	}
+	if err != nil {
+		return bill.Counts{}, err
+	}
+	return m.From.Counts(ctx)
+}
+
 // roles are the parts that both stores have.
 type roles struct {
 	from, to bill.Migration
 }
 
 func (m Move) roles(ctx context.Context) (r roles, err error) {
-	if r.from, err = m.From.Migration(ctx); err != nil {
-		return roles{}, err
+	if r.from, err = m.From.Migration(ctx); err != nil || m.To == nil {
+		return r, err
 	}
 	r.to, err = m.To.Migration(ctx)
 	return r, err
@@ -110,7 +122,7 @@ func (m Move) begin(ctx context.Context) (bill.Migration, error) {
 
 // mayBegin returns why no migration can begin, or nil.
 func (m Move) mayBegin(ctx context.Context, r roles) error {
-	from, to := m.From.Place(), m.To.Place()
+	from := m.From.Place()
 	closed := bill.CheckoutsClosed(m.From)
 	switch {
 	case r.from.Role == bill.RoleTarget:
@@ -118,18 +130,18 @@ func (m Move) mayBegin(ctx context.Context, r roles) error {
 	case r.from.Role == bill.RoleLeft:
 		return fmt.Errorf("%s was left already: %w", from, r.from.Refusal())
 	case r.to.Role == bill.RoleSource, r.to.Role == bill.RoleLeft:
-		return fmt.Errorf("%s holds bills of its own, choose an empty store: %w", to, r.to.Refusal())
+		return fmt.Errorf("%s holds bills of its own, choose an empty store: %w", m.To.Place(), r.to.Refusal())
 	case r.to.Role == bill.RoleTarget && (r.from.Role != bill.RoleNone || r.to.HasBegun()):
-		return fmt.Errorf("%s holds a part of another migration, from %s, which has to be given up first: --give-up", to, r.to.Other)
+		return fmt.Errorf("%s holds a part of another migration, from %s, which has to be given up first: --give-up", m.To.Place(), r.to.Other)
 	case !closed.IsZero():
 		return fmt.Errorf("%s was restored from a backup, and its checkouts are closed since %s, which no other store would remember: "+
 			"start a Caddy on it, run 'caddy qlink reopen', and come back", from, closed.Format("2006-01-02 15:04:05Z"))
-	case r.to.Role == bill.RoleTarget:
-		return nil // the last run ended before its source knew
+	case r.to.Role == bill.RoleTarget, m.To == nil: // the last run ended before its source knew
+		return nil
 	}
 	page, next, err := m.To.Export(ctx, "", 1)
 	if err == nil && (len(page) > 0 || next != "") {
-		err = fmt.Errorf("%s is not empty: choose an empty store", to)
+		err = fmt.Errorf("%s is not empty: choose an empty store", m.To.Place())
 	}
 	return err
 }
@@ -192,6 +204,21 @@ func (m Move) finish(ctx context.Context) error {
 // GiveUp ends a migration that is not finished: what the target holds is
 // deleted, and the source serves again. The target is closed by that.
 func (m Move) GiveUp(ctx context.Context) error {
+	if err := m.MayGiveUp(ctx); err != nil {
+		return err
+	}
+	r, err := m.roles(ctx)
+	if err == nil {
+		err = m.To.Abandon(ctx)
+	}
+	if err != nil || !r.belong() {
+		return err
+	}
+	return m.From.SetMigration(ctx, bill.Migration{})
+}
+
+// MayGiveUp returns why GiveUp would do nothing, or nil.
+func (m Move) MayGiveUp(ctx context.Context) error {
 	r, err := m.roles(ctx)
 	switch {
 	case err != nil:
@@ -201,19 +228,21 @@ func (m Move) GiveUp(ctx context.Context) error {
 	case r.belong() && r.from.Role == bill.RoleLeft:
 		return fmt.Errorf("everything is in %s already: run it once more to finish", m.To.Place())
 	}
-	if err := m.To.Abandon(ctx); err != nil {
-		return err
-	}
-	if !r.belong() {
-		return nil
-	}
-	return m.From.SetMigration(ctx, bill.Migration{})
+	return nil
 }
 
 // TakeBack lets a store serve again that was left, or is being left. Where it
 // was left, orders may have been paid in its successor since, and would be
 // payable again: so force has to say that this is meant.
 func TakeBack(ctx context.Context, s bill.Movable, force bool) error {
+	if err := MayTakeBack(ctx, s, force); err != nil {
+		return err
+	}
+	return s.SetMigration(ctx, bill.Migration{})
+}
+
+// MayTakeBack returns why TakeBack would do nothing, or nil.
+func MayTakeBack(ctx context.Context, s bill.Movable, force bool) error {
 	state, err := s.Migration(ctx)
 	switch {
 	case err != nil:
@@ -227,5 +256,5 @@ func TakeBack(ctx context.Context, s bill.Movable, force bool) error {
 			"Carry the bills back from there instead; where that store is lost for good, take this one back with --force",
 			s.Place(), state.Other, state.Since.Format("2006-01-02 15:04:05Z"))
 	}
-	return s.SetMigration(ctx, bill.Migration{})
+	return nil
 }
