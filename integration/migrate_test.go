@@ -197,13 +197,14 @@ func (c *cutOver) status(id string) string {
 }
 
 func TestAMigrationThatIsKilledIsGoneOnWith(t *testing.T) {
-	const bills = 300
+	const bills = 600
 	c := newCutOver(t)
 	c.fill("old", bills)
 	from, to := c.files("old", "new")
 	inTheMiddle := 0
-	for pause := 20 * time.Millisecond; ; pause += 20 * time.Millisecond {
-		killed := c.killed(pause, "qlink", "migrate-store", "--from", from, "--to", to)
+	for {
+		tables := c.tables("new")
+		killed := c.killed(func() bool { return c.tables("new") > tables }, "qlink", "migrate-store", "--from", from, "--to", to)
 		m := c.part("new")
 		if !killed || m.Role == bill.RoleNone && c.part("old").Role == bill.RoleLeft { // killed at its very end
 			break
@@ -212,18 +213,16 @@ func TestAMigrationThatIsKilledIsGoneOnWith(t *testing.T) {
 			inTheMiddle++
 			c.refuses("new", "migrate-store", c.folder("old"))
 			c.refuses("old", "migrate-store", c.folder("new"))
-			pause += 100 * time.Millisecond
 		}
 	}
 	if inTheMiddle == 0 {
 		t.Error("it was never killed in the middle")
 	}
-	t.Logf("killed in the middle %d times", inTheMiddle)
 	c.refuses("old", "orders may have been paid there since", c.folder("new"))
 
 	c.names("new")
 	c.start()
-	if out, err := c.run("qlink", "stats", "--address", c.admin); err != nil || !strings.Contains(out, "300") {
+	if out, err := c.run("qlink", "stats", "--address", c.admin); err != nil || !strings.Contains(out, "600") {
 		t.Errorf("stats: %v\n%s", err, out)
 	}
 	if out, err := c.run("qlink", "show", "O-17", "--address", c.admin); err != nil || !strings.Contains(out, "bill-000017") {
@@ -239,9 +238,19 @@ func TestAMigrationThatIsKilledIsGoneOnWith(t *testing.T) {
 	}
 }
 
-// killed runs a command and kills it after a while; false where it has ended
+// tables counts those of the store in a folder.
+func (c *cutOver) tables(folder string) int {
+	c.t.Helper()
+	tables, err := filepath.Glob(filepath.Join(c.folder(folder), "*.sst"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return len(tables)
+}
+
+// killed runs a command and kills it when it is time; false where it has ended
 // well before.
-func (c *cutOver) killed(after time.Duration, args ...string) bool {
+func (c *cutOver) killed(isTime func() bool, args ...string) bool {
 	c.t.Helper()
 	cmd := exec.CommandContext(c.t.Context(), c.binary, args...)
 	said := new(logbook)
@@ -249,27 +258,33 @@ func (c *cutOver) killed(after time.Duration, args ...string) bool {
 	if err := cmd.Start(); err != nil {
 		c.t.Fatal(err)
 	}
-	timer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
-	defer timer.Stop()
-	err := cmd.Wait()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok && !exit.Exited() {
-		return true
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		select {
+		case err := <-ended:
+			if exit, ok := errors.AsType[*exec.ExitError](err); ok && !exit.Exited() {
+				return true
+			}
+			if err != nil {
+				c.t.Fatalf("%v: %v\n%s", args, err, said)
+			}
+			return false
+		case <-time.After(time.Millisecond):
+			if isTime() {
+				_ = cmd.Process.Kill() // it may have ended, too
+			}
+		}
 	}
-	if err != nil {
-		c.t.Fatalf("%v: %v\n%s", args, err, said)
-	}
-	return false
 }
 
 func TestAMigrationIsGivenUpAndAStoreTakenBack(t *testing.T) {
 	c := newCutOver(t)
-	c.fill("old", 300)
+	c.fill("old", 600)
 	from, to := c.files("old", "new")
 	c.migrates(1, "not there", "--from", from, "--to", to, "--give-up")
-	for pause := 50 * time.Millisecond; c.part("new").Role != bill.RoleTarget; pause += 10 * time.Millisecond {
-		if !c.killed(pause, "qlink", "migrate-store", "--from", from, "--to", to) {
-			t.Fatal("it was done before it was killed")
-		}
+	if !c.killed(func() bool { return c.tables("new") > 0 }, "qlink", "migrate-store", "--from", from, "--to", to) || c.part("new").Role != bill.RoleTarget {
+		t.Fatal("it was done before it was killed")
 	}
 	c.migrates(0, "Would delete", "--from", from, "--to", to, "--give-up", "--dry-run")
 	c.migrates(0, "serves again", "--from", from, "--to", to, "--give-up")
