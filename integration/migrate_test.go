@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -202,14 +203,13 @@ func TestAMigrationThatIsKilledIsGoneOnWith(t *testing.T) {
 	c.fill("old", bills)
 	from, to := c.files("old", "new")
 	inTheMiddle := 0
-	for {
-		tables := c.tables("new")
-		killed := c.killed(func() bool { return c.tables("new") > tables }, "qlink", "migrate-store", "--from", from, "--to", to)
-		m := c.part("new")
-		if !killed || m.Role == bill.RoleNone && c.part("old").Role == bill.RoleLeft { // killed at its very end
+	for kills := 0; ; kills++ {
+		enough := c.taken("new") + 12<<20
+		killed := c.killed(func() bool { return kills < 3 && c.taken("new") > enough }, "qlink", "migrate-store", "--from", from, "--to", to)
+		if !killed {
 			break
 		}
-		if m.HasBegun() && !m.All {
+		if m := c.part("new"); m.HasBegun() && !m.All {
 			inTheMiddle++
 			c.refuses("new", "migrate-store", c.folder("old"))
 			c.refuses("old", "migrate-store", c.folder("new"))
@@ -238,14 +238,19 @@ func TestAMigrationThatIsKilledIsGoneOnWith(t *testing.T) {
 	}
 }
 
-// tables counts those of the store in a folder.
-func (c *cutOver) tables(folder string) int {
+// taken returns how many bytes of the disk a folder takes.
+func (c *cutOver) taken(folder string) (bytes int64) {
 	c.t.Helper()
-	tables, err := filepath.Glob(filepath.Join(c.folder(folder), "*.sst"))
-	if err != nil {
+	entries, err := os.ReadDir(c.folder(folder))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.t.Fatal(err)
 	}
-	return len(tables)
+	for _, entry := range entries {
+		if info, err := entry.Info(); err == nil { // or it is gone
+			bytes += info.Sys().(*syscall.Stat_t).Blocks * 512
+		}
+	}
+	return bytes
 }
 
 // killed runs a command and kills it when it is time; false where it has ended
@@ -283,7 +288,7 @@ func TestAMigrationIsGivenUpAndAStoreTakenBack(t *testing.T) {
 	c.fill("old", 600)
 	from, to := c.files("old", "new")
 	c.migrates(1, "not there", "--from", from, "--to", to, "--give-up")
-	if !c.killed(func() bool { return c.tables("new") > 0 }, "qlink", "migrate-store", "--from", from, "--to", to) || c.part("new").Role != bill.RoleTarget {
+	if !c.killed(func() bool { return c.taken("new") > 8<<20 }, "qlink", "migrate-store", "--from", from, "--to", to) || c.part("new").Role != bill.RoleTarget {
 		t.Fatal("it was done before it was killed")
 	}
 	c.migrates(0, "Would delete", "--from", from, "--to", to, "--give-up", "--dry-run")

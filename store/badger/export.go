@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 
@@ -141,10 +142,7 @@ func (x *exporter) bill(item *badgerdb.Item) (*bill.WholeBill, error) {
 		return nil, err
 	}
 	whole := &bill.WholeBill{Bill: held}
-	details, err := get[bill.Details](x.txn, textKey(kindDetails, held.ID))
-	if err == nil {
-		whole.Details = &details
-	} else if !errors.Is(err, bill.ErrNotFound) {
+	if whole.Details, err = x.details(held.ID); err != nil {
 		return nil, err
 	}
 	prefix := historyPrefix(held.ID)
@@ -157,4 +155,20 @@ func (x *exporter) bill(item *badgerdb.Item) (*bill.WholeBill, error) {
 		x.bytes += x.events.Item().EstimatedSize()
 	}
 	return whole, nil
+}
+
+// details reads what the shop handed over with a bill; nil where that is not
+// there.
+func (x *exporter) details(id string) (*bill.Details, error) {
+	key := textKey(kindDetails, id)
+	item, err := x.txn.Get(key)
+	switch {
+	case errors.Is(err, badgerdb.ErrKeyNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%w: read %.200q: %w", bill.ErrUnavailable, key, err)
+	}
+	x.bytes += item.EstimatedSize()
+	details, err := value[bill.Details](item)
+	return &details, err
 }

@@ -2,6 +2,7 @@ package badger
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,6 +61,19 @@ func TestNothingIsFoundInAStoreThatWasCarriedOver(t *testing.T) {
 	mustClose(t, from)
 	if was := wantWhole(t, from.dir); was.Records != f.Records {
 		t.Errorf("%d records became %d", was.Records, f.Records)
+	}
+}
+
+func TestAPageIsNoLargerThanATransactionHowLargeABillIs(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	for i := range 40 {
+		c := change(fmt.Sprint(i))
+		c.Bills[0].Details.Description = strings.Repeat("x", 100<<10)
+		mustChange(t, s, c)
+	}
+	page, next, err := s.Export(ctx, "", 1000)
+	if err != nil || next == "" || len(page) > 3 {
+		t.Errorf("%d bills of 100 KiB each on one page, next %q, %v", len(page), next, err)
 	}
 }
 
