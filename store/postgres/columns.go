@@ -3,6 +3,7 @@ package postgres
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -46,6 +47,11 @@ func name(s string) string {
 	}
 	sum := sha256.Sum256([]byte(s))
 	return cut(column) + escape + "\x04" + hex.EncodeToString(sum[:])
+}
+
+// isHashed reports whether a column of name does not hold all of its text.
+func isHashed(columns ...string) bool {
+	return slices.ContainsFunc(columns, func(column string) bool { return strings.Contains(column, escape+"\x04") })
 }
 
 // cut returns the beginning of a column that every longer one of the same

@@ -22,11 +22,13 @@ import (
 // begin opens a transaction that is durable when it is committed, gives up
 // what waits for another one, and holds up nobody for long where this process
 // is cut off in the middle of it. The settings are the transaction's own, since a
-// pooler may give the session to somebody else.
+// pooler may give the session to somebody else. Besides, it returns the state
+// of a migration.
 const begin = `SELECT
 	set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true),
 	set_config('lock_timeout', '4s', true),
-	set_config('idle_in_transaction_session_timeout', '5s', true)`
+	set_config('idle_in_transaction_session_timeout', '5s', true),
+	(SELECT migration FROM qlink.state)`
 
 // move is a version that a buyer can see.
 type move struct {
@@ -56,7 +58,7 @@ func (s *store) Commit(ctx context.Context, c bill.Change) error {
 			return nil
 		}
 		done = outcome{}
-		return s.transact(ctx, conn, func(b *pgx.Batch) { w.queue(s, b, &done) }, func(b *pgx.Batch) { s.follow(b, done) })
+		return s.transact(ctx, conn, committable, func(b *pgx.Batch) { w.queue(s, b, &done) }, func(b *pgx.Batch) { s.follow(b, done) })
 	})
 	if err != nil {
 		return err
@@ -85,12 +87,12 @@ func noteWarning(conn *pgconn.PgConn, n *pgconn.Notice) {
 	}
 }
 
-// transact runs two batches as one transaction. What the first one came to is
-// known when the second one is filled.
-func (s *store) transact(ctx context.Context, conn *pgxpool.Conn, first, second func(*pgx.Batch)) error {
+// transact runs two batches as one transaction, if it may begin by what begin
+// returns. What the first one came to is known when the second one is filled.
+func (s *store) transact(ctx context.Context, conn *pgxpool.Conn, may func(pgx.Row) error, first, second func(*pgx.Batch)) error {
 	writes := new(pgx.Batch)
 	writes.Queue("BEGIN")
-	writes.Queue(begin)
+	writes.Queue(s.in(begin)).QueryRow(may)
 	first(writes)
 	if err := conn.SendBatch(ctx, writes).Close(); err != nil {
 		return err // Release closes the connection, and with it the transaction
@@ -175,7 +177,16 @@ func (w *writes) isEmpty() bool {
 	return w.order == nil && len(w.bills) == 0 && len(w.notifications) == 0 && w.orphan == nil && w.idempotency == nil
 }
 
-func sealed(c bill.Change) (w *writes, err error) {
+// sealed returns the writes in their order.
+func sealed(c bill.Change) (*writes, error) {
+	w, err := encodedChange(c)
+	if err != nil {
+		return nil, err
+	}
+	return w, w.sort()
+}
+
+func encodedChange(c bill.Change) (w *writes, err error) {
 	w = new(writes)
 	if c.Order != nil {
 		w.order = &orderWrite{OrderRecord: *c.Order}
@@ -210,7 +221,7 @@ func sealed(c bill.Change) (w *writes, err error) {
 			return nil, fmt.Errorf("idempotency key: %w", err)
 		}
 	}
-	return w, w.sort()
+	return w, nil
 }
 
 func sealedBill(given bill.BillChange) (b billWrite, err error) {
@@ -336,12 +347,21 @@ func expected(format string, args ...any) func(pgconn.CommandTag) error {
 }
 
 func (w *orderWrite) queue(s *store, b *pgx.Batch) {
-	args := []any{name(w.Key.OrderCode), name(w.Key.Ledger), name(w.Key.Shop), int64(w.Revision), w.record} //nolint:gosec // a count
-	statement := `UPDATE qlink.orders SET revision = $4, record = $5 WHERE order_code = $1 AND ledger = $2 AND shop = $3 AND revision = $4::bigint - 1`
 	if w.Revision == 1 {
-		statement = `INSERT INTO qlink.orders (order_code, ledger, shop, revision, record) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
+		w.queueNew(s, b)
+		return
 	}
-	b.Queue(s.in(statement), args...).Exec(expected("the order is not at the revision before %d", w.Revision))
+	b.Queue(s.in(`UPDATE qlink.orders SET revision = $4, record = $5 WHERE order_code = $1 AND ledger = $2 AND shop = $3 AND revision = $4::bigint - 1`),
+		w.args()...).Exec(expected("the order is not at the revision before %d", w.Revision))
+}
+
+func (w *orderWrite) queueNew(s *store, b *pgx.Batch) {
+	b.Queue(s.in(`INSERT INTO qlink.orders (order_code, ledger, shop, revision, record) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`),
+		w.args()...).Exec(expected("the order is there already"))
+}
+
+func (w *orderWrite) args() []any {
+	return []any{name(w.Key.OrderCode), name(w.Key.Ledger), name(w.Key.Shop), int64(w.Revision), w.record} //nolint:gosec // a count
 }
 
 // Writes of bills. The numbers are those of billWrite.args.
@@ -373,13 +393,7 @@ func (w *billWrite) args() []any {
 func (w *billWrite) queue(s *store, b *pgx.Batch, done *outcome) {
 	now := w.Bill
 	if now.Revision == 1 {
-		b.Queue(s.in(insertBill), w.args()...).Exec(func(tag pgconn.CommandTag) error {
-			done.counted.bill(now.Status, now.LatePayment, now.RefundDue, 1)
-			if now.Version != 0 {
-				done.moved = append(done.moved, move{now.ID, now.Version})
-			}
-			return expected("bill %.80q, or another one of that attempt of its order, is there already", now.ID)(tag)
-		})
+		w.queueNew(s, b, done)
 	} else {
 		b.Queue(s.in(updateBill), w.args()...).QueryRow(func(row pgx.Row) error {
 			var version int64
@@ -402,6 +416,23 @@ func (w *billWrite) queue(s *store, b *pgx.Batch, done *outcome) {
 	if w.Forget {
 		w.queueForgetting(s, b, done)
 	}
+	w.queueBeside(s, b)
+}
+
+func (w *billWrite) queueNew(s *store, b *pgx.Batch, done *outcome) {
+	now := w.Bill
+	b.Queue(s.in(insertBill), w.args()...).Exec(func(tag pgconn.CommandTag) error {
+		done.counted.bill(now.Status, now.LatePayment, now.RefundDue, 1)
+		if now.Version != 0 {
+			done.moved = append(done.moved, move{now.ID, now.Version})
+		}
+		return expected("bill %.80q, or another one of that attempt of its order, is there already", now.ID)(tag)
+	})
+}
+
+// queueBeside queues what is kept beside a bill.
+func (w *billWrite) queueBeside(s *store, b *pgx.Batch) {
+	now := w.Bill
 	if w.details != "" {
 		b.Queue(s.in(`INSERT INTO qlink.details (bill, record) VALUES ($1, $2) ON CONFLICT (bill) DO UPDATE SET record = excluded.record`),
 			text(now.ID), w.details)
@@ -469,18 +500,11 @@ const (
 
 func (w *notificationWrite) queue(s *store, b *pgx.Batch, done *outcome) {
 	n := w.Notification
-	args := []any{
-		text(n.ID), int64(n.Revision), text(string(n.State)), text(n.Bill), target(n.URL, n.OrderKey()), //nolint:gosec // a count
-		n.CreatedAt, n.BillCreatedAt, moment(n.Due), w.record,
-	}
 	if n.Revision == 1 {
-		b.Queue(s.in(insertNotification), args...).Exec(func(tag pgconn.CommandTag) error {
-			done.counted.notification(n.State, 1)
-			return expected("notification %.80q, or another pending one of its order and URL, is there already", n.ID)(tag)
-		})
+		w.queueNew(s, b, done)
 		return
 	}
-	b.Queue(s.in(updateNotification), args...).QueryRow(func(row pgx.Row) error {
+	b.Queue(s.in(updateNotification), w.args()...).QueryRow(func(row pgx.Row) error {
 		var state string
 		switch err := row.Scan(&state); {
 		case errors.Is(err, pgx.ErrNoRows):
@@ -497,16 +521,28 @@ func (w *notificationWrite) queue(s *store, b *pgx.Batch, done *outcome) {
 	})
 }
 
+func (w *notificationWrite) queueNew(s *store, b *pgx.Batch, done *outcome) {
+	n := w.Notification
+	b.Queue(s.in(insertNotification), w.args()...).Exec(func(tag pgconn.CommandTag) error {
+		done.counted.notification(n.State, 1)
+		return expected("notification %.80q, or another pending one of its order and URL, is there already", n.ID)(tag)
+	})
+}
+
+func (w *notificationWrite) args() []any {
+	n := w.Notification
+	return []any{
+		text(n.ID), int64(n.Revision), text(string(n.State)), text(n.Bill), target(n.URL, n.OrderKey()), //nolint:gosec // a count
+		n.CreatedAt, n.BillCreatedAt, moment(n.Due), w.record,
+	}
+}
+
 // queue keeps the first word about a bill, until an operator's takes its
 // place.
 func (w *orphanWrite) queue(s *store, b *pgx.Batch, done *outcome) {
 	ledger, id := text(w.Ledger), text(w.ID)
 	if w.Resolved == nil {
-		b.Queue(s.in(`INSERT INTO qlink.orphans (ledger, id, resolved, record) VALUES ($1, $2, false, $3) ON CONFLICT DO NOTHING`), ledger, id, w.record).
-			Exec(func(tag pgconn.CommandTag) error {
-				done.counted.Orphans += tag.RowsAffected()
-				return nil
-			})
+		w.queueNew(s, b, done)
 		return
 	}
 	b.Queue(s.in(`UPDATE qlink.orphans o SET resolved = true, record = $3 FROM qlink.orphans held
@@ -521,5 +557,16 @@ func (w *orphanWrite) queue(s *store, b *pgx.Batch, done *outcome) {
 				done.counted.Orphans--
 			}
 			return err
+		})
+}
+
+func (w *orphanWrite) queueNew(s *store, b *pgx.Batch, done *outcome) {
+	b.Queue(s.in(`INSERT INTO qlink.orphans (ledger, id, resolved, record) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`),
+		text(w.Ledger), text(w.ID), w.Resolved != nil, w.record).
+		Exec(func(tag pgconn.CommandTag) error {
+			if w.Resolved == nil {
+				done.counted.Orphans += tag.RowsAffected()
+			}
+			return nil
 		})
 }

@@ -66,7 +66,8 @@ func again(err error) bool {
 // asked of it.
 func lost(err error) bool {
 	switch c := code(err); {
-	case err == nil, errors.Is(err, bill.ErrConflict), errors.Is(err, pgx.ErrNoRows), errors.Is(err, context.Canceled), errors.Is(err, ErrNewerSchema):
+	case err == nil, errors.Is(err, bill.ErrConflict), errors.Is(err, pgx.ErrNoRows), errors.Is(err, context.Canceled), errors.Is(err, ErrNewerSchema),
+		errors.Is(err, bill.ErrMoved), errors.Is(err, bill.ErrNotFound):
 		return false
 	case c == "":
 		return true

@@ -13,8 +13,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
-
-	"github.com/caddy-qlink/caddy-qlink/bill"
 )
 
 const (
@@ -262,15 +260,7 @@ func (f *follower) poll(ctx context.Context) error {
 	} else {
 		f.marks = append(f.marks, mark{time.Now(), end})
 	}
-	return errors.Join(compatible(oldest), servable(migration))
-}
-
-// servable refuses a store that is being moved.
-func servable(migration string) error {
-	if migration != "" {
-		return fmt.Errorf("%w: its content is being moved, or was", bill.ErrUnavailable)
-	}
-	return nil
+	return errors.Join(compatible(oldest), s.servable(migration))
 }
 
 // since returns how far the changes had come so long ago, and drops marks that

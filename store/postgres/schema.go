@@ -16,6 +16,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
 )
 
 //go:embed migrations/*.sql
@@ -80,6 +82,9 @@ func (s *store) ready(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
+	if version == 0 && s.existing {
+		return fmt.Errorf("there is no schema %s: %w", s.schema, bill.ErrNotFound)
+	}
 	if version < newest {
 		if err := s.migrate(ctx, conn); err != nil {
 			return fmt.Errorf("update schema %s: %w", s.schema, err)
@@ -88,10 +93,11 @@ func (s *store) ready(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, pollTime)
 	defer cancel()
 	var oldest int64
-	if err := conn.QueryRow(ctx, s.in(`SELECT oldest FROM qlink.state`)).Scan(&oldest); err != nil {
+	var migration string
+	if err := conn.QueryRow(ctx, s.in(`SELECT oldest, migration FROM qlink.state`)).Scan(&oldest, &migration); err != nil {
 		return fmt.Errorf("read the state of schema %s: %w", s.schema, err)
 	}
-	return compatible(oldest)
+	return errors.Join(compatible(oldest), s.servable(migration))
 }
 
 // compatible refuses a schema whose oldest program is newer than this one.

@@ -47,6 +47,9 @@ type settings struct {
 	config *pgxpool.Config
 	schema string
 	listen bool
+
+	moves    bool // opened by who moves it
+	existing bool // a schema that is not there is an error
 }
 
 // store implements bill.Store.
@@ -61,6 +64,8 @@ type store struct {
 	follower  *follower
 	announcer *announcer
 	size      atomic.Int64 // bytes, as upkeep saw them last; 0: not known
+	moving    atomic.Bool  // this process moves it: to nobody else does it serve
+	existing  bool         // a schema that is not there is an error
 	end       context.CancelFunc
 	tasks     sync.WaitGroup
 
@@ -101,6 +106,8 @@ func open(ctx context.Context, given settings, env bill.Env) (*store, error) {
 	}
 	s.settings.Store(&given)
 	s.pool.Store(pool)
+	s.moving.Store(given.moves)
+	s.existing = given.existing
 	s.health.down(errors.New("not connected yet"))
 	s.follower, s.announcer = newFollower(s), newAnnouncer(s)
 	switch err := s.follower.connect(ctx); {

@@ -27,7 +27,11 @@ func TestTheStoreKeepsItsPromises(t *testing.T) {
 		}
 		return s
 	}
-	storetest.Suite{Open: openIn, Durable: true, Peer: openIn}.Run(t)
+	opener := func(dir string) bill.MovableOpener {
+		given := configured(t, dsn, schemaOf(dir))
+		return &Store{config: given.config, Schema: given.schema}
+	}
+	storetest.Suite{Open: openIn, Durable: true, Peer: openIn, Opener: opener}.Run(t)
 }
 
 // A pooler that shares sessions between transactions is what many databases are
