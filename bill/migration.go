@@ -93,9 +93,9 @@ type Movable interface {
 	// migration is the zero one again, has its checkouts closed where it is
 	// Restorable: orders may have been paid elsewhere.
 	SetMigration(ctx context.Context, m Migration) error
-	// Quiesce makes a source ready to be read, once SetMigration has told it that
-	// it is one: it returns when no other process writes into it any more, and has
-	// looked for damage that Export would pass over.
+	// Quiesce makes a store ready to be read, once SetMigration has told it its
+	// part: it returns when no other process writes into it any more, and has looked
+	// for damage that Export would pass over.
 	Quiesce(ctx context.Context) error
 	// Export returns the next of all records, at most limit and fewer where they
 	// are large, each once and in an order that stays, and the cursor behind them,

@@ -55,8 +55,13 @@ func (m Move) Run(ctx context.Context) (Content, error) {
 	if err != nil {
 		return Content{}, err
 	}
-	if err := m.From.Quiesce(ctx); err != nil {
-		return Content{}, fmt.Errorf("bring %s to rest: %w", m.From.Place(), err)
+	if !state.HasBegun() {
+		if err := m.secure(ctx); err != nil {
+			return Content{}, err
+		}
+	}
+	if err := rest(ctx, m.From); err != nil {
+		return Content{}, err
 	}
 	if err := m.copy(ctx, state); err != nil {
 		return Content{}, err
@@ -139,11 +144,36 @@ func (m Move) mayBegin(ctx context.Context, r roles) error {
 	case r.to.Role == bill.RoleTarget, m.To == nil: // the last run ended before its source knew
 		return nil
 	}
+	return m.empty(ctx)
+}
+
+// empty returns an error where the target holds anything.
+func (m Move) empty(ctx context.Context) error {
 	page, next, err := m.To.Export(ctx, "", 1)
 	if err == nil && (len(page) > 0 || next != "") {
 		err = fmt.Errorf("%s is not empty: choose an empty store", m.To.Place())
 	}
 	return err
+}
+
+func rest(ctx context.Context, s bill.Movable) error {
+	if err := s.Quiesce(ctx); err != nil {
+		return fmt.Errorf("bring %s to rest: %w", s.Place(), err)
+	}
+	return nil
+}
+
+// secure sees to it that nobody has written into the target before it knew its
+// part. Where somebody has, all is as it was: what is there may be a payment.
+func (m Move) secure(ctx context.Context) error {
+	if err := rest(ctx, m.To); err != nil {
+		return err
+	}
+	taken := m.empty(ctx)
+	if taken == nil || ctx.Err() != nil {
+		return taken
+	}
+	return errors.Join(taken, m.From.SetMigration(ctx, bill.Migration{}), m.To.SetMigration(ctx, bill.Migration{}))
 }
 
 // copy carries over what the target does not have yet.

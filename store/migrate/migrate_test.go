@@ -92,6 +92,7 @@ type faulty struct {
 	counts  func(*bill.Counts)
 	closed  time.Time
 	rested  int
+	resting func()
 	pages   int // that were exported
 	imports int
 	damaged bool
@@ -99,10 +100,17 @@ type faulty struct {
 
 var errKilled = errors.New("killed")
 
-func (f *faulty) Place() string                 { return f.name }
-func (f *faulty) CheckoutsClosed() time.Time    { return f.closed }
-func (f *faulty) Reopen(context.Context) error  { return nil }
-func (f *faulty) Quiesce(context.Context) error { f.rested++; return nil }
+func (f *faulty) Place() string                { return f.name }
+func (f *faulty) CheckoutsClosed() time.Time   { return f.closed }
+func (f *faulty) Reopen(context.Context) error { return nil }
+
+func (f *faulty) Quiesce(context.Context) error {
+	f.rested++
+	if f.resting != nil {
+		f.resting()
+	}
+	return nil
+}
 
 // write is one write, after or before which everything may end.
 func (f *faulty) write(write func() error) error {
@@ -112,7 +120,7 @@ func (f *faulty) write(write func() error) error {
 		return errKilled
 	}
 	err := write()
-	if serves(f.world.from) && serves(f.world.to) {
+	if serves(f.world.from) && serves(f.world.to) && f.world.to.resting == nil {
 		f.world.t.Errorf("after write %d both serve", f.world.writes)
 	}
 	if fails {
@@ -405,6 +413,33 @@ func TestNoMigrationBeginsWhereItMustNot(t *testing.T) {
 	}
 }
 
+// Another process has the target open, and takes a checkout in the last moment.
+func TestWhatATargetTookInTheLastMomentIsNotDeleted(t *testing.T) {
+	w := memories(t)
+	w.to.resting = func() {
+		late := bill.WholeBill{Bill: bill.Bill{ID: "late", Status: bill.Wait, CreatedAt: noon, UpdatedAt: noon, Version: 1, Revision: 1}}
+		m, err := w.to.Migration(t.Context())
+		if err == nil {
+			err = w.to.Movable.Import(t.Context(), []bill.Record{{Bill: &late}}, m)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.move().Run(t.Context()); err == nil || !strings.Contains(err.Error(), "the new one is not empty") {
+		t.Errorf("Run: %v", err)
+	}
+	if _, err := w.to.Bill(t.Context(), "late"); err != nil {
+		t.Errorf("what it took: %v", err)
+	}
+	if m, err := w.to.Migration(t.Context()); err != nil || m.Role != bill.RoleNone {
+		t.Errorf("the target does not serve on: %+v, %v", m, err)
+	}
+	if m, err := w.from.Migration(t.Context()); err != nil || m.Role != bill.RoleNone {
+		t.Errorf("the source does not serve on: %+v, %v", m, err)
+	}
+}
+
 func TestASourceWhoseTargetIsGoneBeginsAnew(t *testing.T) {
 	w := memories(t)
 	w.failAt = 4
@@ -486,6 +521,10 @@ func TestAStoreIsTakenBackByWhoMeansIt(t *testing.T) {
 
 func TestAnAnswerThatIsOverNeedNotArrive(t *testing.T) {
 	w := memories(t)
+	over := bill.Change{Idempotency: &bill.Idempotency{Key: "over", Bill: "bill-001", ExpiresAt: noon}}
+	if err := w.from.Commit(t.Context(), over); err != nil {
+		t.Fatal(err)
+	}
 	w.to.arrives = func(page []bill.Record) (arrives []bill.Record) {
 		for _, r := range page {
 			if r.Idempotency == nil || r.Idempotency.ExpiresAt.After(noon) {
@@ -495,6 +534,9 @@ func TestAnAnswerThatIsOverNeedNotArrive(t *testing.T) {
 		return arrives
 	}
 	w.mustRun()
+	if _, err := w.to.Idempotent(t.Context(), "over", noon.Add(-time.Hour)); !errors.Is(err, bill.ErrNotFound) {
+		t.Errorf("it has arrived all the same: %v", err)
+	}
 }
 
 func TestProgressIsToldAndNeverGoesBeyondTheWhole(t *testing.T) {

@@ -177,6 +177,14 @@ func askEverything(t *testing.T, s *node) {
 	note(s.ReleaseNotification(ctx, "a", "n"))
 	note(s.Release(ctx, "a"))
 	note(s.tidy(ctx))
+	s.moving.Store(true)
+	for kind := range exported {
+		ask(s.rows(ctx, kind, []string{"b", "b", "b"}[:strings.Count(exported[kind].key, ",")+1], 100))
+	}
+	page(s.Export(ctx, "", 10))
+	note(s.Import(ctx, []bill.Record{
+		{Bill: &bill.WholeBill{Bill: b, Details: &bill.Details{}}}, {Order: next.Order}, {Notification: &told}, {Idempotency: fresh.Idempotency}, {Orphan: next.Orphan},
+	}, bill.Migration{}))
 	page(s.ListNotifications(ctx, bill.NotificationQuery{Limit: 10}))
 	page(s.ListNotifications(ctx, bill.NotificationQuery{State: bill.Dead, Since: noon.AddDate(-1, 0, 0), Limit: 10}))
 	for _, q := range []bill.Query{

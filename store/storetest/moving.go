@@ -84,7 +84,7 @@ func generated(number int) bill.Change {
 		},
 		Bills:         []bill.BillChange{{Bill: b, Details: &d, Events: rapid.SliceOfN(generator[bill.Event](), 0, 3).Example(number)}},
 		Notifications: []bill.Notification{n},
-		Idempotency:   &bill.Idempotency{Key: b.ID, Request: b.OrderCode, Bill: b.ID, ExpiresAt: noon.AddDate(number, 0, 0)},
+		Idempotency:   &bill.Idempotency{Key: b.ID, Request: b.OrderCode, Bill: b.ID, ExpiresAt: noon.AddDate(50+number, 0, 0)},
 		Orphan:        &bill.Orphan{Ledger: b.Ledger, ID: b.ID, At: b.CreatedAt, Report: generator[bill.Report]().Example(number)},
 	}
 }
