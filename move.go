@@ -19,6 +19,7 @@ type mover struct{}
 
 // doing are the stages in words.
 var doing = map[migrate.Stage]string{
+	migrate.Resting:       "Waiting until nobody writes",
 	migrate.Copying:       "Carrying over",
 	migrate.VerifyingFrom: "Verifying the old store",
 	migrate.VerifyingTo:   "Verifying the new store",

@@ -28,7 +28,8 @@ type Stage int
 
 // The stages, in their order.
 const (
-	Copying       Stage = iota
+	Resting       Stage = iota // until nobody writes into either store any more
+	Copying
 	VerifyingFrom       // reading the source once more
 	VerifyingTo         // and the target
 )
@@ -55,6 +56,7 @@ func (m Move) Run(ctx context.Context) (Content, error) {
 	if err != nil {
 		return Content{}, err
 	}
+	m.report(Resting, 0, 0)
 	if !state.HasBegun() {
 		if err := m.secure(ctx); err != nil {
 			return Content{}, err
