@@ -25,6 +25,9 @@ func TestProductionBuildsLeaveTheSimulatorOutAndNoImportPointsBack(t *testing.T)
 		{module + "/doctor", []string{"github.com/caddyserver/", module + "/payment", module + "/handlers", module + "/store", module + "/sandbox"}},
 		{module + "/cli", []string{"github.com/caddyserver/", module + "/operator", module + "/store", module + "/sandbox"}},
 		{module + "/payment", []string{"github.com/caddyserver/", module + "/handlers", module + "/store", module + "/page"}},
+		{module + "/store/migrate", []string{
+			"github.com/caddyserver/", module + "/payment", module + "/handlers", module + "/store/badger", module + "/store/postgres", module + "/store/memory",
+		}},
 		{module + "/bill", []string{"github.com/caddyserver/", module + "/qlink", module + "/payment", module + "/store"}},
 		{module + "/qlink", []string{"github.com/caddyserver/", module + "/bill", module + "/payment"}},
 		{module + "/sandbox", []string{module + "/bill", module + "/payment", module + "/store"}},

@@ -739,4 +739,41 @@ var mutations = []mutation{
 		"./payment TestANodeThatDoesNotKnowAnAccountLeavesItsBillsToOneThatDoes",
 		[]edit{{"p.leave(ctx, known)...", "known..."}},
 	},
+
+	// One truth in one of two stores.
+	{
+		"a store that was left", "takes payments again", "store/badger/store.go",
+		"./store/badger TestTheStoreKeepsItsPromises/AStoreThatMovesIsOpenedForNobodyElse",
+		[]edit{{"return openFor(ctx, dir, env, (*store).refused)", "return openFor(ctx, dir, env, func(*store) error { return nil })"}},
+	},
+	{
+		"a store that was left", "is taken back with its checkouts open", "store/badger/migration.go",
+		"./store/badger TestOnlyAStoreThatWasLeftComesBackWithItsCheckoutsClosed",
+		[]edit{{"if left.Role != bill.RoleLeft {", "if left.Role == bill.RoleLeft {"}},
+	},
+	{
+		"a store that moves", "takes what comes before a poll", "store/postgres/commit.go",
+		"./store/postgres TestNodesThatRunTakeNothingOnceTheStoreMoves",
+		[]edit{{"s.transact(ctx, conn, committable,", "s.transact(ctx, conn, anyway,"}},
+	},
+	{
+		"a migration", "what was lost or changed is not noticed", "store/migrate/verify.go",
+		"./store/migrate TestWhatIsLostOrChangedOnTheWayIsNoticed",
+		[]edit{{"if from != to {", "if from.Records() != to.Records() {"}},
+	},
+	{
+		"a migration", "both stores serve", "store/migrate/migrate.go",
+		"./store/migrate TestARunThatEndsAnywhereIsGoneOnWithAndNeverDoBothServe",
+		[]edit{{"r.from.Role, r.from.Since = bill.RoleLeft, m.Now().UTC()", "r.from = bill.Migration{}"}},
+	},
+	{
+		"a migration", "is begun anew after a kill", "store/migrate/migrate.go",
+		"./store/migrate TestARunThatEndsAnywhereIsGoneOnWithAndNeverDoBothServe",
+		[]edit{{"for !state.All {\n", "for state.Cursor, state.All = \"\", false; !state.All; {\n"}},
+	},
+	{
+		"a migration", "deletes what its target took", "store/migrate/migrate.go",
+		"./store/migrate TestWhatATargetTookInTheLastMomentIsNotDeleted",
+		[]edit{{"taken := m.empty(ctx)\n", "taken := ctx.Err()\n"}},
+	},
 }
