@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"net/http"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -39,7 +40,7 @@ func TestAStoreIsCarriedIntoPostgreSQLAndBack(t *testing.T) {
 	third := c.orders("THIRD")
 	c.migrates(0, "3 bills, 3 orders", "--from", shared, "--to", back)
 	a, err := c.do(c.request("POST", "/checkout", ""))
-	if err != nil || a.StatusCode != 503 || a.Header.Get("Retry-After") == "" {
+	if err != nil || a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
 		t.Errorf("a checkout at the Caddy that goes on over PostgreSQL: %v, %v", a, err)
 	}
 	c.pays(third)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,7 +152,7 @@ func TestAStoreIsCarriedIntoAnotherOneAndNoPaymentIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, err := c.do(c.request("POST", "/qlink/payNotification", "{}"))
-	if err != nil || a.StatusCode != 503 || a.Header.Get("Retry-After") == "" {
+	if err != nil || a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
 		t.Fatalf("a webhook meanwhile: %v, %v", a, err)
 	}
 	c.pays(open.ID)
@@ -307,7 +308,7 @@ func TestAMigrationIsGivenUpAndAStoreTakenBack(t *testing.T) {
 	c.names("old")
 	c.start()
 	c.shop.lay(`{"orderCode":"NEW","amount":"15000"}`)
-	if a, err := c.do(c.request("POST", "/checkout", "")); err != nil || a.StatusCode != 503 {
+	if a, err := c.do(c.request("POST", "/checkout", "")); err != nil || a.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a checkout on a store that was taken back: %v, %v", a, err)
 	}
 }

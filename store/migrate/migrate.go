@@ -28,10 +28,10 @@ type Stage int
 
 // The stages, in their order.
 const (
-	Resting       Stage = iota // until nobody writes into either store any more
+	Resting Stage = iota // until nobody writes into either store any more
 	Copying
-	VerifyingFrom       // reading the source once more
-	VerifyingTo         // and the target
+	VerifyingFrom // reading the source once more
+	VerifyingTo   // and the target
 )
 
 // Move is a migration.

@@ -28,14 +28,25 @@ var movingTests = []struct {
 	{"OnlyAnUnfinishedTargetIsAbandoned", Suite.onlyAnUnfinishedTargetIsAbandoned},
 }
 
+// runMoving tries them on a store that is.
+func (s Suite) runMoving(t *testing.T) {
+	if _, movable := s.open(t, t.TempDir()).(bill.Movable); !movable {
+		return
+	}
+	for _, test := range movingTests {
+		t.Run(test.name, func(t *testing.T) { test.run(s, t) })
+	}
+	if s.Opener != nil {
+		t.Run("AStoreThatMovesIsOpenedForNobodyElse", s.aStoreThatMovesIsOpenedForNobodyElse)
+		t.Run("WhatWasAbandonedIsEmpty", s.whatWasAbandonedIsEmpty)
+		t.Run("WhatWasCarriedOverIsThereAfterReopening", s.whatWasCarriedOverIsThereAfterReopening)
+	}
+}
+
 // openMovable opens a store of its own.
 func (s Suite) openMovable(t *testing.T) bill.Movable {
 	t.Helper()
-	store, ok := s.open(t, t.TempDir()).(bill.Movable)
-	if !ok {
-		t.Skip("the store is not movable")
-	}
-	return store
+	return s.open(t, t.TempDir()).(bill.Movable)
 }
 
 // Populate commits records of every kind, with all that keys and columns have

@@ -53,9 +53,7 @@ func (s Suite) Run(t *testing.T) {
 			t.Run(test.name, func(t *testing.T) { test.run(t, s.open(t, t.TempDir())) })
 		}
 	}
-	for _, test := range movingTests {
-		t.Run(test.name, func(t *testing.T) { test.run(s, t) })
-	}
+	s.runMoving(t)
 	s.runLeases(t)
 	if s.Peer != nil {
 		s.runPeers(t)
@@ -63,11 +61,6 @@ func (s Suite) Run(t *testing.T) {
 	if s.Durable {
 		t.Run("WhatWasCommittedIsThereAfterReopening", s.whatWasCommittedIsThereAfterReopening)
 		t.Run("WhatWasForgottenStaysSoAfterReopening", s.whatWasForgottenStaysSoAfterReopening)
-	}
-	if s.Opener != nil {
-		t.Run("AStoreThatMovesIsOpenedForNobodyElse", s.aStoreThatMovesIsOpenedForNobodyElse)
-		t.Run("WhatWasAbandonedIsEmpty", s.whatWasAbandonedIsEmpty)
-		t.Run("WhatWasCarriedOverIsThereAfterReopening", s.whatWasCarriedOverIsThereAfterReopening)
 	}
 	if s.Crash != nil {
 		t.Run("WhatWasCommittedIsThereAfterACrash", s.whatWasCommittedIsThereAfterACrash)
