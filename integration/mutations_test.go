@@ -356,7 +356,7 @@ var mutations = []mutation{
 	{
 		"one-order lock", "the answer to an Idempotency-Key is forgotten", "payment/create.go",
 		"./payment TestAnIdempotencyKeyAnswersWithTheFirstRequestsBill",
-		[]edit{{"\tcase seen.Request != h.Idempotency.Body:\n\t\treturn Created{}, &Refusal{Code: CodeKeyReused}\n", ""}},
+		[]edit{{"\tcase seen.Request != h.Idempotency.Body:\n\t\treturn Created{}, false, &Refusal{Code: CodeKeyReused}\n", ""}},
 	},
 	{
 		"one-order lock", "a second /apply beside one under way", "bill/transition.go",
@@ -668,6 +668,16 @@ var mutations = []mutation{
 		"what PostgreSQL has confirmed", "a server set to forget it may", "store/postgres/commit.go",
 		"./store/postgres TestWhatWasConfirmedIsThereAfterTheServerWasKilled",
 		[]edit{{"WHEN 'off' THEN 'on'", "WHEN 'off' THEN 'off'"}},
+	},
+	{
+		"what PostgreSQL has confirmed", "without its standby passes for durable", "store/postgres/commit.go",
+		"./store/postgres TestACommitThatGaveUpWaitingForTheStandbyIsNotAcknowledged",
+		[]edit{{"case heard[warned] != nil:", "case heard[warned] != nil && false:"}},
+	},
+	{
+		"idempotency over nodes", "the later answer counts", "bill/store.go",
+		"./store/memory TestTheStoreKeepsItsPromises/TheFirstAnswerUnderAnIdempotencyKeyStaysUntilItIsForgotten",
+		[]edit{{"return !later.At.Before(i.ExpiresAt) ||", "return true || !later.At.Before(i.ExpiresAt) ||"}},
 	},
 	{
 		"a database that is gone", "calls under way wait for it", "store/postgres/store.go",

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,8 +60,8 @@ func TestWhileTheDatabaseIsGoneEveryAnswerComesAtOnce(t *testing.T) {
 	for _, way := range goneBy {
 		t.Run(way.name, func(t *testing.T) {
 			code := "N-GONE-" + strings.ReplaceAll(way.name, " ", "-")
-			open := decode[billJSON](t, w.must2(w.sign("/qlink/bills", orderIn(code, "QRIS"))).want(t, 201).body)
-			choosing := decode[billJSON](t, w.must2(w.sign("/qlink/bills", orderIn(code+"-C", ""))).want(t, 201).body)
+			open := decode[billJSON](t, w.mustSend(w.sign("/qlink/bills", orderIn(code, "QRIS"))).want(t, 201).body)
+			choosing := decode[billJSON](t, w.mustSend(w.sign("/qlink/bills", orderIn(code+"-C", ""))).want(t, 201).body)
 			stream, poll := w.mustListen(open.ID), w.pollInBackground(open.ID)
 			w.hear(stream)
 			before := n.ordered.Load()
@@ -87,8 +88,8 @@ func TestWhileTheDatabaseIsGoneEveryAnswerComesAtOnce(t *testing.T) {
 	}
 }
 
-// must2 sends a request that has to be answered.
-func (w *world) must2(req *http.Request) answer {
+// mustSend sends a request that has to be answered.
+func (w *world) mustSend(req *http.Request) answer {
 	w.t.Helper()
 	a, err := w.do(req)
 	if err != nil {
@@ -128,7 +129,7 @@ func wantEnded(t *testing.T, stream *listener, poll <-chan answer) {
 	}
 	select {
 	case a := <-poll:
-		if a.StatusCode != 304 && a.StatusCode != 200 && a.StatusCode != 503 {
+		if !slices.Contains([]int{200, 304, 503}, a.StatusCode) {
 			t.Errorf("the long poll: %d", a.StatusCode)
 		}
 	case <-time.After(atOnce):
@@ -160,14 +161,14 @@ func (w *world) wantAllUnavailable(t *testing.T, open, choosing billJSON) {
 		"cancel the order": w.sign("/qlink/orders/"+open.OrderCode+"/cancel", ""),
 	} {
 		begun := time.Now()
-		a := w.must2(req)
-		if took := time.Since(begun); a.StatusCode != 503 || a.Header.Get("Retry-After") == "" || took > atOnce {
+		a := w.mustSend(req)
+		if took := time.Since(begun); a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" || took > atOnce {
 			t.Errorf("%s: %d, Retry-After %q, after %v: %.300s", what, a.StatusCode, a.Header.Get("Retry-After"), took, a.body)
 		}
 	}
 	for _, path := range []string{"/qlink/stats", "/qlink/bills", "/qlink/bills/" + open.ID, "/qlink/notifications"} {
 		begun := time.Now()
-		if a := w.operate("GET", path, ""); a.StatusCode != 503 || time.Since(begun) > atOnce {
+		if a := w.operate("GET", path, ""); a.StatusCode != http.StatusServiceUnavailable || time.Since(begun) > atOnce {
 			t.Errorf("admin %s: %d after %v: %.300s", path, a.StatusCode, time.Since(begun), a.body)
 		}
 	}

@@ -71,7 +71,7 @@ func (n *nodes) wantOneApply(bills []billJSON) {
 	}
 }
 
-// story 2, story 3, story 4: whoever posts what concerns one order, and to
+// story 2, story 4: whoever posts what concerns one order, and to
 // whichever nodes, at the same instant, it becomes one payment.
 func TestWhatIsPostedToSeveralNodesAtOnceIsOnePayment(t *testing.T) {
 	n := choosyNodes(t)
@@ -144,7 +144,7 @@ func TestOfDifferentChoicesAtSeveralNodesOneIsTaken(t *testing.T) {
 	}
 }
 
-// One key is one request, though two nodes never saw each other's.
+// story 3: one key is one request, though two nodes never saw each other's.
 func TestOneIdempotencyKeyWithDifferentOrdersAtSeveralNodesIsOneBill(t *testing.T) {
 	n := choosyNodes(t)
 	var mu sync.Mutex

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -49,8 +50,8 @@ type nodes struct {
 	ordered atomic.Int64 // orders that the shop has made
 }
 
-// newNodes prepares a node for each connection string, starts the gateway, and
-// leaves starting the nodes to the caller.
+// newNodes prepares a node for each connection string, with further values for
+// nodeConfig, starts the gateway, and leaves starting the nodes to the caller.
 func newNodes(t *testing.T, dsns []string, further map[string]string) *nodes {
 	t.Helper()
 	n := &nodes{t: t, door: newDoorman(t), bell: newAnnals(t), shop: newShop(t)}
@@ -71,9 +72,7 @@ func newNodes(t *testing.T, dsns []string, further map[string]string) *nodes {
 			"site":  strings.NewReplacer("{{shop}}", n.shop.address, "checkout /checkout", "checkout /checkout\n\t\tretry 1h").Replace(site),
 			"extra": "", "account": "", "limits": "", "min": "1s", "max": "3s",
 		}
-		for name, value := range further {
-			w.values[name] = value
-		}
+		maps.Copy(w.values, further)
 		w.caddy = newCaddy(t, nodeConfig, w.values)
 		w.env = append(w.env, dsnVariable+"="+dsn)
 		n.each = append(n.each, w)
@@ -113,12 +112,12 @@ func (n *nodes) makeOrder(w http.ResponseWriter, r *http.Request) {
 }
 
 // any returns one of the nodes.
-func (n *nodes) any() *world { return n.each[rand.IntN(len(n.each))] } //nolint:gosec // as a load balancer does
+func (n *nodes) any() *world { return n.each[rand.IntN(len(n.each))] }
 
 // but returns another one than the given.
 func (n *nodes) but(w *world) *world {
 	i := slices.Index(n.each, w)
-	return n.each[(i+1+rand.IntN(len(n.each)-1))%len(n.each)] //nolint:gosec // likewise
+	return n.each[(i+1+rand.IntN(len(n.each)-1))%len(n.each)]
 }
 
 // control speaks to the gateway's control API.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -391,11 +392,7 @@ func (s *struggle) seen(b billJSON, statuses ...string) (now billJSON, ok bool) 
 		return b, false
 	}
 	now = decode[billJSON](s.t, a.body)
-	known := false
-	for _, status := range statuses {
-		known = known || now.Status == status
-	}
-	if !known || now.Version < b.Version || !sameBill(now, b) {
+	if !slices.Contains(statuses, now.Status) || now.Version < b.Version || !sameBill(now, b) {
 		s.t.Errorf("known was %+v, to be %v, found %+v", b, statuses, now)
 		return now, false
 	}
@@ -415,17 +412,15 @@ func (s *struggle) ask(want int, request func(*world) *http.Request, orElse ...i
 			last = err.Error()
 		} else {
 			last = fmt.Sprintf("%d %.300s", a.StatusCode, a.body)
-			for _, status := range append(orElse, want) {
-				if a.StatusCode == status {
-					s.acks.Add(1)
-					return a, true
-				}
+			if a.StatusCode == want || slices.Contains(orElse, a.StatusCode) {
+				s.acks.Add(1)
+				return a, true
 			}
 			if !s.again(a, time.Since(begun)) {
 				break
 			}
 		}
-		<-time.After(time.Duration(20+rand.IntN(80)) * time.Millisecond) //nolint:gosec // spreads tries
+		<-time.After(time.Duration(20+rand.IntN(80)) * time.Millisecond)
 	}
 	s.t.Errorf("not answered as it should be: %s", last)
 	return answer{}, false
@@ -433,13 +428,13 @@ func (s *struggle) ask(want int, request func(*world) *http.Request, orElse ...i
 
 // again reports whether an answer says that it is worth to ask again.
 func (s *struggle) again(a answer, took time.Duration) bool {
-	switch {
-	case a.StatusCode == http.StatusServiceUnavailable:
+	switch a.StatusCode {
+	case http.StatusServiceUnavailable:
 		s.refused.Add(1)
 		for slowest := s.slowest.Load(); int64(took) > slowest && !s.slowest.CompareAndSwap(slowest, int64(took)); slowest = s.slowest.Load() {
 		}
 		return a.Header.Get("Retry-After") != ""
-	case a.StatusCode == http.StatusConflict:
+	case http.StatusConflict:
 		return strings.Contains(string(a.body), "previous_attempt_open")
 	}
 	return false

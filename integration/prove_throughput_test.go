@@ -40,7 +40,7 @@ func TestProveWhatSeveralNodesTake(t *testing.T) {
 		}
 	}
 	prove(t, "throughput of 1, 2 and 3 nodes over one PostgreSQL, all on one machine",
-		fmt.Sprintf("%d askers; %d bills ahead of each that is paid, and %d", askers, 1000, *proveBills), fmt.Sprintf("%v; and %v", few, many))
+		fmt.Sprintf("%d askers; with 1000 paid bills in the store, and with %d", askers, *proveBills), fmt.Sprintf("%v; with %d bills: %v", few, *proveBills, many))
 }
 
 // rates are what so many nodes do in a second: by nodes, from one on.
@@ -141,7 +141,7 @@ func (p *populace) measure(paid int) (r rates) {
 	for count := range p.each {
 		among := p.each[:count+1]
 		r.statuses = append(r.statuses, p.rate(among, func(w *world) *http.Request {
-			return w.request("GET", fmt.Sprintf("/qlink/bills/%s%012d", copies[1].id, 1+rand.IntN(paid)), "") //nolint:gosec // any of them
+			return w.request("GET", fmt.Sprintf("/qlink/bills/%s%012d", copies[1].id, 1+rand.IntN(paid)), "")
 		}))
 		r.webhooks = append(r.webhooks, p.rate(among, func(w *world) *http.Request {
 			n := p.next.Add(1)
@@ -241,10 +241,10 @@ func dropIndexes(ctx context.Context, tx pgx.Tx) (again []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var drop, make string
+	var drop, restore string
 	var drops []string
-	if _, err := pgx.ForEachRow(rows, []any{&drop, &make}, func() error {
-		drops, again = append(drops, drop), append(again, make)
+	if _, err := pgx.ForEachRow(rows, []any{&drop, &restore}, func() error {
+		drops, again = append(drops, drop), append(again, restore)
 		return nil
 	}); err != nil {
 		return nil, err

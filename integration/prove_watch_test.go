@@ -3,6 +3,7 @@ package integration
 import (
 	"flag"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"testing"
@@ -96,7 +97,7 @@ func (n *nodes) watchOne(code string, i int) (stream, poll, answered time.Durati
 		a, err := poller.do(poller.request("GET", "/qlink/bills/"+b.ID+"?wait=20s", "", "If-None-Match", tag))
 		end := time.Now()
 		<-began
-		if poll = end.Sub(begun); err != nil || a.StatusCode != 200 || decode[billJSON](n.t, a.body).Status != "SUCCESS" {
+		if poll = end.Sub(begun); err != nil || a.StatusCode != http.StatusOK || decode[billJSON](n.t, a.body).Status != "SUCCESS" {
 			n.t.Errorf("long poll: %v %s", err, a.body)
 		}
 	})
@@ -118,7 +119,7 @@ func (n *nodes) watchOne(code string, i int) (stream, poll, answered time.Durati
 // tagOf returns the entity tag of a bill as it is.
 func (w *world) tagOf(id string) string {
 	a, err := w.do(w.request("GET", "/qlink/bills/"+id, ""))
-	if err != nil || a.StatusCode != 200 {
+	if err != nil || a.StatusCode != http.StatusOK {
 		w.t.Errorf("read %s: %v %s", id, err, a.body)
 		return ""
 	}
