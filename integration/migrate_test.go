@@ -148,9 +148,7 @@ func TestAStoreIsCarriedIntoAnotherOneAndNoPaymentIsLost(t *testing.T) {
 	from, to := c.files("old", "new")
 	c.migrates(1, "another process uses it", "--from", from, "--to", to)
 	c.stepsAside()
-	if err := c.reload(); err != nil {
-		t.Fatal(err)
-	}
+	c.mustReload()
 	a, err := c.do(c.request("POST", "/qlink/payNotification", "{}"))
 	if err != nil || a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
 		t.Fatalf("a webhook meanwhile: %v, %v", a, err)
@@ -164,13 +162,11 @@ func TestAStoreIsCarriedIntoAnotherOneAndNoPaymentIsLost(t *testing.T) {
 	c.migrates(1, "was left already", "--from", from, "--to", to)
 
 	c.names("old")
-	if err := c.reload(); err == nil || !strings.Contains(err.Error(), c.folder("new")) {
+	if err := c.reloads(); err == nil || !strings.Contains(err.Error(), c.folder("new")) {
 		t.Errorf("Caddy has gone back to the old store: %v", err)
 	}
 	c.names("new")
-	if err := c.reload(); err != nil {
-		t.Fatal(err)
-	}
+	c.mustReload()
 	c.await("the payment made meanwhile", func() bool { return c.status(open.ID) == "SUCCESS" })
 	c.shop.lay(`{"orderCode":"PAID","amount":"15000"}`)
 	if again := decode[billJSON](t, c.must("POST", "/checkout", "").body); again.ID != paid.ID || again.Status != "SUCCESS" {
@@ -182,6 +178,20 @@ func TestAStoreIsCarriedIntoAnotherOneAndNoPaymentIsLost(t *testing.T) {
 	}
 	if out, err := c.run("qlink", "check", c.folder("old")); err != nil {
 		t.Errorf("check of the one that was left: %v\n%s", err, out)
+	}
+}
+
+// reloads loads the Caddyfile. What is posted next must not meet a connection
+// of before, which the old configuration is just closing.
+func (c *cutOver) reloads() error {
+	defer c.client.CloseIdleConnections()
+	return c.reload()
+}
+
+func (c *cutOver) mustReload() {
+	c.t.Helper()
+	if err := c.reloads(); err != nil {
+		c.t.Fatal(err)
 	}
 }
 
