@@ -13,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
 )
 
 const (
@@ -285,7 +287,11 @@ func (f *follower) since(d time.Duration) int64 {
 func (f *follower) lose(err error) {
 	f.leave()
 	if f.store.health.down(err) {
-		f.store.logger().Error("the database is gone; checkouts and endpoints answer 503 until it is back", zap.Error(err))
+		what := "the database is gone; checkouts and endpoints answer 503 until it is back"
+		if errors.Is(err, bill.ErrMoved) || errors.Is(err, ErrNewerSchema) {
+			what = "the store serves here no more; checkouts and endpoints answer 503"
+		}
+		f.store.logger().Error(what, zap.Error(err))
 	}
 	f.store.hub.Reset()
 }
