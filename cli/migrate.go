@@ -65,9 +65,9 @@ no Caddy starts on the new store, nor, once it has begun, on the old one.
 --give-up ends a migration that is not done: what the new store has got is
 deleted, and the old one serves again. --take-back lets an old store serve again
 whose new one is not there any more; with --force, one whose bills were carried
-over for good, which comes back with its checkouts closed where it can: orders
-that were paid in the new store would be payable again. To go back without that,
-carry the bills back, into an empty store.
+over for good, which comes back with its checkouts closed: orders that were paid
+in the new store would be payable again. To go back without that, carry the bills
+back, into an empty store.
 
 It exits with 4 where the stores do not hold the same.`,
 		Example: `  caddy qlink migrate-store --from Caddyfile --to Caddyfile.new --dry-run

@@ -230,11 +230,10 @@ var errReadOnly = errors.New("the server is read-only")
 func (f *follower) poll(ctx context.Context) error {
 	s := f.store
 	var readOnly bool
-	var oldest int64
-	var migration string
+	var st state
 	batch := new(pgx.Batch)
-	batch.Queue(s.in(`SELECT current_setting('transaction_read_only') = 'on', oldest, migration FROM qlink.state`)).
-		QueryRow(func(row pgx.Row) error { return row.Scan(&readOnly, &oldest, &migration) })
+	batch.Queue(`SELECT current_setting('transaction_read_only') = 'on'`).QueryRow(func(row pgx.Row) error { return row.Scan(&readOnly) })
+	batch.Queue(s.in(askState)).QueryRow(st.read)
 	end := f.marks[len(f.marks)-1].place
 	full := false
 	batch.Queue(s.in(`SELECT place, bill, version FROM qlink.changes WHERE place > $1 ORDER BY place LIMIT $2`), f.since(retellTime), pollPage).
@@ -262,7 +261,7 @@ func (f *follower) poll(ctx context.Context) error {
 	} else {
 		f.marks = append(f.marks, mark{time.Now(), end})
 	}
-	return errors.Join(compatible(oldest), s.servable(migration))
+	return s.heed(st)
 }
 
 // since returns how far the changes had come so long ago, and drops marks that

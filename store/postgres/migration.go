@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/store/internal/codec"
@@ -92,7 +93,17 @@ func (s *store) Migration(ctx context.Context) (bill.Migration, error) {
 
 // SetMigration writes the column alone.
 func (s *store) SetMigration(ctx context.Context, m bill.Migration) error {
-	return s.Import(ctx, nil, m)
+	if err := s.Import(ctx, nil, m); err != nil {
+		return err
+	}
+	return s.call(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+		var st state
+		err := st.read(conn.QueryRow(ctx, s.in(askState)))
+		if err == nil {
+			s.noteClosed(st.closed)
+		}
+		return err
+	})
 }
 
 // columnOf is what the column holds.
@@ -104,9 +115,11 @@ func columnOf(m bill.Migration) (string, error) {
 	return string(text), err
 }
 
-// queueMigration queues what the column is to hold.
+// queueMigration queues what the column is to hold. A store that was left and
+// serves again has its checkouts closed: orders may have been paid elsewhere.
 func (s *store) queueMigration(b *pgx.Batch, column string) {
-	b.Queue(s.in(`UPDATE qlink.state SET migration = $1`), column).Exec(func(tag pgconn.CommandTag) error {
+	b.Queue(s.in(`UPDATE qlink.state SET migration = $1::text, checkouts_closed = CASE WHEN $1::text <> '' OR migration = '' THEN checkouts_closed
+		WHEN migration::jsonb ->> 'role' = 'left' THEN now() ELSE checkouts_closed END`), column).Exec(func(tag pgconn.CommandTag) error {
 		if tag.RowsAffected() != 1 {
 			return fmt.Errorf("%w: the schema has no state", bill.ErrUnavailable)
 		}

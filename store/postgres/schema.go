@@ -92,12 +92,11 @@ func (s *store) ready(ctx context.Context, conn *pgx.Conn) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, pollTime)
 	defer cancel()
-	var oldest int64
-	var migration string
-	if err := conn.QueryRow(ctx, s.in(`SELECT oldest, migration FROM qlink.state`)).Scan(&oldest, &migration); err != nil {
+	var st state
+	if err := st.read(conn.QueryRow(ctx, s.in(askState))); err != nil {
 		return fmt.Errorf("read the state of schema %s: %w", s.schema, err)
 	}
-	return errors.Join(compatible(oldest), s.servable(migration))
+	return s.heed(st)
 }
 
 // compatible refuses a schema whose oldest program is newer than this one.

@@ -69,6 +69,8 @@ type store struct {
 	end       context.CancelFunc
 	tasks     sync.WaitGroup
 
+	checkoutsClosed atomic.Int64 // since when, in nanoseconds since 1970; 0: they are open
+
 	mu     sync.RWMutex // shared by calls under way
 	closed bool
 }

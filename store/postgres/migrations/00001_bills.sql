@@ -10,7 +10,8 @@ CREATE TABLE qlink.state (
 	one       boolean PRIMARY KEY DEFAULT true CHECK (one),
 	store     text    NOT NULL,             -- random, given once
 	oldest    integer NOT NULL,             -- the oldest migration whose programs may go on
-	migration text    NOT NULL DEFAULT ''   -- JSON of a move to or from another store; '': there is none
+	migration text    NOT NULL DEFAULT '',  -- JSON of a move to or from another store; '': there is none
+	checkouts_closed timestamptz            -- since when there are no new payments, since the store comes from a backup; NULL: they are open
 );
 
 INSERT INTO qlink.state (store, oldest) VALUES (gen_random_uuid()::text, 1);
