@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
-	caddyserver "github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/store/memory"
@@ -41,16 +39,7 @@ func eachStore(t *testing.T, part func(t *testing.T, store bill.Store)) (stores 
 
 // openPostgres opens a store in a database of its own.
 func openPostgres(t *testing.T) bill.Store {
-	t.Helper()
-	opener := &postgres.Store{DSN: postgrestest.Start(t).DSN()}
-	if err := opener.Provision(caddyserver.Context{}); err != nil {
-		t.Fatal(err)
-	}
-	store, err := opener.Open(t.Context(), bill.Env{Logger: zap.NewNop})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return store
+	return opened(t, &postgres.Store{DSN: postgrestest.Start(t).DSN()})
 }
 
 // story 4, story 7: whoever works on one bill at the same time, what they are

@@ -76,12 +76,19 @@ func drawStep(t *rapid.T) step {
 }
 
 // openBadger opens a store in a folder of its own.
-func openBadger(t *testing.T) bill.Store {
-	opener := &badger.Store{Path: t.TempDir()}
-	if err := opener.Provision(caddyserver.Context{}); err != nil {
+func openBadger(t *testing.T) bill.Store { return opened(t, &badger.Store{Path: t.TempDir()}) }
+
+// opened opens a store as Caddy would.
+func opened(t *testing.T, module interface {
+	caddyserver.Provisioner
+	bill.Opener
+},
+) bill.Store {
+	t.Helper()
+	if err := module.Provision(caddyserver.Context{}); err != nil {
 		t.Fatal(err)
 	}
-	store, err := opener.Open(t.Context(), bill.Env{Logger: zap.NewNop})
+	store, err := module.Open(t.Context(), bill.Env{Logger: zap.NewNop})
 	if err != nil {
 		t.Fatal(err)
 	}

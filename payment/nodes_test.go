@@ -367,6 +367,20 @@ func underWay(t *testing.T, a *node) (failed bill.Bill, let func()) {
 	return failed, let
 }
 
+// wantInOrder lets a delivery end beside which nothing is to have come, and waits
+// for the next.
+func wantInOrder(t *testing.T, a *node, let func()) {
+	t.Helper()
+	if got := a.shop.kinds(); got != "bill.failed" {
+		t.Errorf("beside the one under way came: %s", got)
+	}
+	let()
+	pass(2 * time.Second)
+	if got := a.shop.kinds(); got != "bill.failed bill.late_payment" {
+		t.Errorf("came: %s", got)
+	}
+}
+
 // story 14: an old "failed" never follows a "paid", whoever delivers which.
 func TestANewerNotificationNeverOvertakesADeliveryUnderWayAtAnotherNode(t *testing.T) {
 	nodes(t, alike, func(t *testing.T, a, b *node) {
@@ -376,14 +390,7 @@ func TestANewerNotificationNeverOvertakesADeliveryUnderWayAtAnotherNode(t *testi
 			t.Fatal(err)
 		}
 		pass(12 * time.Second)
-		if got := a.shop.kinds(); got != "bill.failed" {
-			t.Errorf("beside the one under way came: %s", got)
-		}
-		let()
-		pass(2 * time.Second)
-		if got := a.shop.kinds(); got != "bill.failed bill.late_payment" {
-			t.Errorf("came: %s", got)
-		}
+		wantInOrder(t, a, let)
 	})
 }
 
@@ -440,14 +447,7 @@ func TestARedeliveryAtOneNodeDoesNotBeginBesideTheDeliveryAtAnother(t *testing.T
 			t.Fatal(err)
 		}
 		pass(5 * time.Second)
-		if got := a.shop.kinds(); got != "bill.failed" {
-			t.Errorf("beside the one under way came: %s", got)
-		}
-		let()
-		pass(2 * time.Second)
-		if got := a.shop.kinds(); got != "bill.failed bill.late_payment" {
-			t.Errorf("came: %s", got)
-		}
+		wantInOrder(t, a, let)
 		history, err := a.store.History(t.Context(), of.ID)
 		if err != nil || !slices.ContainsFunc(history, func(line bill.Event) bool { return line.Kind == bill.EventRedelivered }) {
 			t.Errorf("the history does not tell of the operator: %v", err)

@@ -225,12 +225,12 @@ func (c *sealedChange) prepareBill(txn *badgerdb.Txn, b sealedBill, set *writeSe
 		set.created++
 	} else {
 		before = indexKeys(held)
-		set.counted.bill(held, -1)
+		set.counted.Bill(held, -1)
 		opened -= one(!held.Status.Final())
 	}
 	opened += one(!b.bill.Status.Final())
 	set.replace(before, indexKeys(b.bill))
-	set.counted.bill(b.bill, 1)
+	set.counted.Bill(b.bill, 1)
 	return func() {
 		c.store.openBills.Add(int64(opened))
 		if held.Version != b.bill.Version {
@@ -254,9 +254,9 @@ func (c *sealedChange) prepareOrphan(txn *badgerdb.Txn, set *writeSet) error {
 	case isNew && isResolution:
 		return fmt.Errorf("%w: there is no orphan %.80q to be resolved", bill.ErrConflict, c.orphan.orphan.ID)
 	case isNew:
-		set.counted.orphan(c.orphan.orphan, 1)
+		set.counted.Orphan(c.orphan.orphan, 1)
 	case isResolution:
-		set.counted.orphan(held, -1)
+		set.counted.Orphan(held, -1)
 	default:
 		return nil
 	}

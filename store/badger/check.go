@@ -10,6 +10,7 @@ import (
 	badgerdb "github.com/dgraph-io/badger/v4"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/store/internal/census"
 )
 
 // FindingKind says what is wrong.
@@ -170,7 +171,7 @@ type checker struct {
 	says, stands func(kind FindingKind, claim []byte, words func() string)
 
 	held    stateRecord // what the store knows of itself
-	counted counts
+	counted census.Counts
 	known   string // id of a bill that is there
 }
 
@@ -220,7 +221,7 @@ func (c *checker) look(key, record []byte) {
 		holds(c, key, record, func(key []byte, i bill.Idempotency) { c.belongs("an answer under an Idempotency-Key", key, i.Bill) })
 	case kindOrphan:
 		holds(c, key, record, func(key []byte, o bill.Orphan) {
-			c.counted.orphan(o, 1)
+			c.counted.Orphan(o, 1)
 			c.stays(key, orphanKey(o.Ledger, o.ID))
 		})
 	case kindRestored:
@@ -265,7 +266,7 @@ func (c *checker) belongs(what string, key []byte, billID string) {
 
 func (c *checker) bill(key []byte, b bill.Bill) {
 	c.stays(key, textKey(kindBill, b.ID))
-	c.counted.bill(b, 1)
+	c.counted.Bill(b, 1)
 	for _, entry := range c.kept(indexKeys(b)) {
 		c.says(FindingIndex, entry, func() string {
 			return fmt.Sprintf("bill %.80q is not in the index: entry %.200q is missing", b.ID, entry)
@@ -293,7 +294,7 @@ func attemptClaim(order []byte, a bill.Attempt) []byte {
 func (c *checker) notification(key []byte, n bill.Notification) {
 	c.stays(key, textKey(kindNotification, n.ID))
 	c.belongs("a notification", key, n.Bill)
-	c.counted.notification(n, 1)
+	c.counted.Notification(n, 1)
 	for _, entry := range c.kept(notificationIndexKeys(n)) {
 		c.says(FindingIndex, entry, func() string {
 			return fmt.Sprintf("notification %.80q is not in the index: entry %.200q is missing", n.ID, entry)

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/store/internal/census"
 )
 
 // planted makes a store, changes it behind its back, closes it, and returns
@@ -582,7 +583,7 @@ func TestIndexesThatTheStoreGetsAnewAreNotMissed(t *testing.T) {
 		for _, entry := range rebuiltOf(indexKeys(change("7").Bills[0].Bill)) {
 			drop(t, db, entry.key)
 		}
-		resealed(t, db, stateKey, func(s *stateRecord) { s.Layout, s.Counts = 0, counts{} })
+		resealed(t, db, stateKey, func(s *stateRecord) { s.Layout, s.Counts = 0, census.Counts{} })
 	})
 	if !f.Whole() {
 		t.Errorf("%+v", f.Found)

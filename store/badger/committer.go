@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/store/internal/census"
 )
 
 // committer is the only writer of the database. Its goroutine takes whatever
@@ -135,7 +136,7 @@ type batch struct {
 	outcomes  []outcome
 	joined    int    // operations that have something to write
 	created   uint64 // bills
-	counted   counts
+	counted   census.Counts
 	committed []func()
 	err       error // the transaction is not fit to be committed
 }
@@ -185,7 +186,7 @@ func (c *committer) join(b *batch, op *operation) bool {
 	b.size = total
 	b.joined++
 	b.created += set.created
-	b.counted = b.counted.plus(set.counted)
+	b.counted = b.counted.Plus(set.counted)
 	b.outcomes = append(b.outcomes, outcome{op, nil})
 	if set.committed != nil {
 		b.committed = append(b.committed, set.committed)

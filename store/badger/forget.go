@@ -22,7 +22,7 @@ func prepareForgetting(txn *badgerdb.Txn, id string, set *writeSet) error {
 		}
 		set.add(write{key: textKey(kindNotification, n.ID), remove: true})
 		set.replace(notificationIndexKeys(n), nil)
-		set.counted.notification(n, -1)
+		set.counted.Notification(n, -1)
 	}
 	details := textKey(kindDetails, id)
 	switch _, err := txn.Get(details); {

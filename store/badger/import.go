@@ -154,9 +154,9 @@ func (a *arrival) add(r sealedRecord) (err error) {
 		var held bill.Orphan
 		held, err = get[bill.Orphan](a.txn, r.main.key)
 		if err == nil {
-			a.set.counted.orphan(held, -1)
+			a.set.counted.Orphan(held, -1)
 		}
-		a.set.counted.orphan(*r.orphan, 1)
+		a.set.counted.Orphan(*r.orphan, 1)
 	}
 	if err != nil && !errors.Is(err, bill.ErrNotFound) {
 		return err
@@ -179,12 +179,12 @@ func (a *arrival) bill(r sealedRecord) error {
 		return err
 	default:
 		before = indexKeys(held)
-		a.set.counted.bill(held, -1)
+		a.set.counted.Bill(held, -1)
 		a.opened -= one(!held.Status.Final())
 		a.replaceBeside(r)
 	}
 	a.opened += one(!r.bill.Status.Final())
-	a.set.counted.bill(*r.bill, 1)
+	a.set.counted.Bill(*r.bill, 1)
 	a.set.replace(before, indexKeys(*r.bill))
 	return nil
 }
@@ -210,14 +210,14 @@ func (a *arrival) notification(n sealedNotification) error {
 	switch {
 	case err == nil:
 		before = notificationIndexKeys(held)
-		a.set.counted.notification(held, -1)
+		a.set.counted.Notification(held, -1)
 		if held.State == bill.Pending {
 			a.set.add(write{key: pendingKey(held.URL, held.OrderKey()), remove: true})
 		}
 	case !errors.Is(err, bill.ErrNotFound):
 		return err
 	}
-	a.set.counted.notification(n.Notification, 1)
+	a.set.counted.Notification(n.Notification, 1)
 	a.set.replace(before, notificationIndexKeys(n.Notification))
 	if n.place != nil {
 		a.places = append(a.places, *n.place)

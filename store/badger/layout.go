@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/store/internal/census"
 )
 
 // currentLayout is the number of the indexes and counts that are kept for
@@ -30,7 +31,7 @@ func (s *store) layOut(ctx context.Context, held stateRecord) (stateRecord, erro
 	}
 	s.logger().Info("the store gets the indexes of this version; until then it serves nobody",
 		zap.String("dir", s.dir), zap.Uint64("bills", held.Bills), zap.Int("from", held.Layout), zap.Int("to", currentLayout))
-	held.Layout, held.Counts = 0, counts{}
+	held.Layout, held.Counts = 0, census.Counts{}
 	b := &builder{store: s, ctx: ctx, limit: largest(s.db).half(), held: held}
 	for _, build := range []func() error{b.clear, b.bills, b.notifications, b.orphans} {
 		if err := build(); err != nil {
@@ -52,7 +53,7 @@ type builder struct {
 	ctx     context.Context // of the opening
 	limit   size
 	held    stateRecord // as of the last transaction
-	counted counts
+	counted census.Counts
 	set     writeSet
 	size    size
 }
@@ -91,7 +92,7 @@ func (b *builder) flush() error {
 	if err := checkFreeSpace(b.store.dir, b.store.minFree); errors.Is(err, bill.ErrUnavailable) {
 		return err
 	}
-	next := b.held.next(0, counts{})
+	next := b.held.next(0, census.Counts{})
 	err := b.store.db.Update(func(txn *badgerdb.Txn) error {
 		return errors.Join(b.set.apply(txn), next.apply(txn))
 	})
@@ -119,7 +120,7 @@ func (b *builder) bills() error {
 		if err != nil {
 			return err
 		}
-		b.counted.bill(held, 1)
+		b.counted.Bill(held, 1)
 		return b.add(rebuiltOf(indexKeys(held))...)
 	})
 }
@@ -131,7 +132,7 @@ func (b *builder) notifications() error {
 		if err != nil {
 			return err
 		}
-		b.counted.notification(held, 1)
+		b.counted.Notification(held, 1)
 		var writes []write
 		if held.BillCreatedAt.IsZero() {
 			about, err := get[bill.Bill](txn, textKey(kindBill, held.Bill))
@@ -152,7 +153,7 @@ func (b *builder) notifications() error {
 func (b *builder) orphans() error {
 	return b.each(kindOrphan, func(_ *badgerdb.Txn, item *badgerdb.Item) error {
 		held, err := value[bill.Orphan](item)
-		b.counted.orphan(held, 1)
+		b.counted.Orphan(held, 1)
 		return err
 	})
 }

@@ -216,7 +216,9 @@ func TestTheStoresRecordFitsTheRoomThatIsKeptForIt(t *testing.T) {
 	full := stateRecord{
 		state:  state{Store: strings.Repeat("f", 36), Sequence: math.MaxUint64, Bills: math.MaxUint64},
 		Layout: math.MaxInt,
-		Counts: counts{most, most, most, most, most, most, most, most, most, most, most, most, most, most},
+	}
+	for _, n := range full.Counts.Columns() {
+		*n = most
 	}
 	w, err := sealedWrite(stateKey, full)
 	if err != nil {

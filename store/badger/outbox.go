@@ -112,9 +112,9 @@ func (c *sealedChange) prepareNotifications(txn *badgerdb.Txn, set *writeSet) er
 		var before [][]byte
 		if held.Revision > 0 {
 			before = notificationIndexKeys(held)
-			set.counted.notification(held, -1)
+			set.counted.Notification(held, -1)
 		}
-		set.counted.notification(n.Notification, 1)
+		set.counted.Notification(n.Notification, 1)
 		set.replace(before, notificationIndexKeys(n.Notification))
 	}
 	return c.preparePending(txn, changed, left, set)

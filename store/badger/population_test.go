@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/store/internal/census"
 )
 
 // population is a store's worth of bills, the last of them created at noon and
@@ -110,15 +111,15 @@ func (p population) order(tb testing.TB, i int) write {
 }
 
 // entries are all index entries, by their kind and in order, and the counts.
-func (p population) entries() (kinds map[byte][][]byte, c counts) {
+func (p population) entries() (kinds map[byte][][]byte, c census.Counts) {
 	kinds = make(map[byte][][]byte)
 	for i := range int(p) {
 		b := p.bill(i)
 		keys := indexKeys(b)
-		c.bill(b, 1)
+		c.Bill(b, 1)
 		if n, told := p.notification(i, b); told {
 			keys = append(keys, notificationIndexKeys(n)...)
-			c.notification(n, 1)
+			c.Notification(n, 1)
 		}
 		for _, key := range keys {
 			kinds[key[0]] = append(kinds[key[0]], key)

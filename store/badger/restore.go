@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/store/internal/census"
 )
 
 // ErrNotEmpty is wrapped by errors about a folder that a restore would have to
@@ -197,7 +198,7 @@ func (s *site) build(ctx context.Context, b *backupReader, progress func(int64, 
 	if err != nil {
 		return stateRecord{}, bill.Manifest{}, err
 	}
-	held = from.next(0, counts{})
+	held = from.next(0, census.Counts{})
 	held.Store = uuid.NewString()
 	err = db.Update(func(txn *badgerdb.Txn) error {
 		mark := restored{At: time.Now().UTC().Truncate(time.Microsecond), Backup: m.At, Store: from.Store}

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/store/internal/census"
 )
 
 // state is how far a store has come, a part of its record under stateKey. The
@@ -25,8 +26,8 @@ type state struct {
 type stateRecord struct {
 	state
 
-	Layout int    `json:"layout,omitzero"` // see currentLayout
-	Counts counts `json:"counts,omitzero"`
+	Layout int           `json:"layout,omitzero"` // see currentLayout
+	Counts census.Counts `json:"counts,omitzero"`
 }
 
 var stateKey = []byte{kindState}
@@ -36,10 +37,10 @@ var stateRoom = size{bytes: 1024, entries: 1}
 
 // next is the record of a transaction that creates so many bills, and changes
 // what there is by so much.
-func (s stateRecord) next(created uint64, counted counts) stateRecord {
+func (s stateRecord) next(created uint64, counted census.Counts) stateRecord {
 	s.Sequence++
 	s.Bills += created
-	s.Counts = s.Counts.plus(counted)
+	s.Counts = s.Counts.Plus(counted)
 	return s
 }
 

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
+
+	"github.com/caddy-qlink/caddy-qlink/store/internal/census"
 )
 
 // write is one key to be set, or removed.
@@ -18,9 +20,9 @@ type write struct {
 // writeSet is all that one operation writes.
 type writeSet struct {
 	writes    []write
-	created   uint64 // bills that were not there before
-	counted   counts // what there is more of, or less
-	committed func() // called once it is durable, if not nil; must not block
+	created   uint64        // bills that were not there before
+	counted   census.Counts // what there is more of, or less
+	committed func()        // called once it is durable, if not nil; must not block
 }
 
 func (s *writeSet) add(writes ...write) {

@@ -81,12 +81,7 @@ func (s *store) Export(ctx context.Context, cursor string, limit int) (page []bi
 			page = append(page, r)
 		}
 	}
-	slices.SortFunc(page, func(a, b bill.Record) int { return recordPlaceOf(a).compare(recordPlaceOf(b)) })
-	if limit := clamp(limit); len(page) > limit {
-		page = page[:limit:limit]
-		next, err = encode("export", recordPlaceOf(page[limit-1]))
-	}
-	return page, next, err
+	return cutOut("export", page, limit, recordPlaceOf)
 }
 
 // records must be called under the lock.

@@ -48,7 +48,7 @@ func (s *store) List(ctx context.Context, q bill.Query) (page []bill.Bill, next 
 }
 
 // cutOut sorts what is left of a listing, and cuts the page out.
-func cutOut[V any](listing string, all []V, limit int, placeOf func(V) place) (page []V, next string, err error) {
+func cutOut[V any, P interface{ compare(P) int }](listing string, all []V, limit int, placeOf func(V) P) (page []V, next string, err error) {
 	slices.SortFunc(all, func(a, b V) int { return placeOf(a).compare(placeOf(b)) })
 	limit = clamp(limit)
 	if len(all) <= limit {
@@ -170,12 +170,7 @@ func (s *store) Orphans(ctx context.Context, cursor string, limit int) (page []b
 			page = append(page, o)
 		}
 	}
-	slices.SortFunc(page, func(a, b bill.Orphan) int { return orphanPlaceOf(a).compare(orphanPlaceOf(b)) })
-	if limit := clamp(limit); len(page) > limit {
-		page = page[:limit:limit]
-		next, err = encode("orphans", orphanPlaceOf(page[limit-1]))
-	}
-	return page, next, err
+	return cutOut("orphans", page, limit, orphanPlaceOf)
 }
 
 // Due sorts all bills that are due.
@@ -230,11 +225,7 @@ func (s *store) Ended(ctx context.Context, until time.Time, cursor string, limit
 			places = append(places, p)
 		}
 	}
-	slices.SortFunc(places, endedPlace.compare)
-	if limit := clamp(limit); len(places) > limit {
-		places = places[:limit]
-		next, err = encode("ended", places[limit-1])
-	}
+	places, next, err = cutOut("ended", places, limit, func(p endedPlace) endedPlace { return p })
 	for _, p := range places {
 		page = append(page, p.ID)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/store/internal/census"
 	"github.com/caddy-qlink/caddy-qlink/store/internal/codec"
 )
 
@@ -38,7 +39,7 @@ type move struct {
 
 // outcome is what the writes of a change come to, as the database saw them.
 type outcome struct {
-	counted counts
+	counted census.Counts
 	moved   []move
 	renewed *idempotencyWrite // takes the place of an answer that gave way
 }
@@ -131,8 +132,8 @@ func (s *store) follow(b *pgx.Batch, done outcome) {
 	if i := done.renewed; i != nil {
 		b.Queue(s.in(`UPDATE qlink.idempotency SET expires_at = $2, record = $3 WHERE key = $1`), name(i.Key), i.ExpiresAt, i.record)
 	}
-	if done.counted != (counts{}) {
-		b.Queue(s.in(addCounts), done.counted.args(rand.N(stripes))...) //nolint:gosec // spreads load, hides nothing
+	if done.counted != (census.Counts{}) {
+		b.Queue(s.in(addCounts), addArgs(rand.N(stripes), done.counted)...) //nolint:gosec // spreads load, hides nothing
 	}
 }
 
@@ -405,8 +406,8 @@ func (w *billWrite) queue(s *store, b *pgx.Batch, done *outcome) {
 			case err != nil:
 				return err
 			}
-			done.counted.bill(bill.Status(plain(status)), late, refund, -1)
-			done.counted.bill(now.Status, now.LatePayment, now.RefundDue, 1)
+			done.counted.Bill(bill.Bill{Status: bill.Status(plain(status)), LatePayment: late, RefundDue: refund}, -1)
+			done.counted.Bill(now, 1)
 			if uint64(version) != now.Version { //nolint:gosec // its bits
 				done.moved = append(done.moved, move{now.ID, now.Version})
 			}
@@ -422,7 +423,7 @@ func (w *billWrite) queue(s *store, b *pgx.Batch, done *outcome) {
 func (w *billWrite) queueNew(s *store, b *pgx.Batch, done *outcome) {
 	now := w.Bill
 	b.Queue(s.in(insertBill), w.args()...).Exec(func(tag pgconn.CommandTag) error {
-		done.counted.bill(now.Status, now.LatePayment, now.RefundDue, 1)
+		done.counted.Bill(now, 1)
 		if now.Version != 0 {
 			done.moved = append(done.moved, move{now.ID, now.Version})
 		}
@@ -454,7 +455,7 @@ func (w *billWrite) queueForgetting(s *store, b *pgx.Batch, done *outcome) {
 	b.Queue(s.in(`DELETE FROM qlink.notifications WHERE bill = $1 AND state NOT IN ('pending', 'dead') RETURNING state`), id).Query(func(rows pgx.Rows) error {
 		states, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		for _, state := range states {
-			done.counted.notification(bill.NotificationState(plain(state)), -1)
+			done.counted.Notification(bill.Notification{State: bill.NotificationState(plain(state))}, -1)
 		}
 		return err
 	})
@@ -515,8 +516,8 @@ func (w *notificationWrite) queue(s *store, b *pgx.Batch, done *outcome) {
 		if state == changingPlaces {
 			state = string(bill.Pending)
 		}
-		done.counted.notification(bill.NotificationState(plain(state)), -1)
-		done.counted.notification(n.State, 1)
+		done.counted.Notification(bill.Notification{State: bill.NotificationState(plain(state))}, -1)
+		done.counted.Notification(n, 1)
 		return nil
 	})
 }
@@ -524,7 +525,7 @@ func (w *notificationWrite) queue(s *store, b *pgx.Batch, done *outcome) {
 func (w *notificationWrite) queueNew(s *store, b *pgx.Batch, done *outcome) {
 	n := w.Notification
 	b.Queue(s.in(insertNotification), w.args()...).Exec(func(tag pgconn.CommandTag) error {
-		done.counted.notification(n.State, 1)
+		done.counted.Notification(n, 1)
 		return expected("notification %.80q, or another pending one of its order and URL, is there already", n.ID)(tag)
 	})
 }

@@ -92,7 +92,7 @@ func (a *arrival) queueRemoval(s *store, b *pgx.Batch, done *outcome) {
 			var status string
 			var late, refund bool
 			_, err := pgx.ForEachRow(rows, []any{&status, &late, &refund}, func() error {
-				done.counted.bill(bill.Status(plain(status)), late, refund, -1)
+				done.counted.Bill(bill.Bill{Status: bill.Status(plain(status)), LatePayment: late, RefundDue: refund}, -1)
 				return nil
 			})
 			return err
@@ -129,7 +129,7 @@ func (a *arrival) queueRemovalOfNews(s *store, b *pgx.Batch, done *outcome) {
 	b.Queue(s.in(`DELETE FROM qlink.notifications WHERE id = ANY($1) RETURNING state`), ids).Query(func(rows pgx.Rows) error {
 		var state string
 		_, err := pgx.ForEachRow(rows, []any{&state}, func() error {
-			done.counted.notification(bill.NotificationState(plain(state)), -1)
+			done.counted.Notification(bill.Notification{State: bill.NotificationState(plain(state))}, -1)
 			return nil
 		})
 		return err

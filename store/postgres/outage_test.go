@@ -146,7 +146,7 @@ func TestAStandbyIsNoDatabaseUntilItIsPromoted(t *testing.T) {
 	wantGone(t, alone)
 	primary.Kill()
 	eventually(t, "the store notices", 5*time.Second, func() bool { return s.health.err() != nil })
-	time.Sleep(2 * reconnect) //nolint:forbidigo // for it to try the standby: nothing is to come of it
+	eventually(t, "it has tried the standby", patience, func() bool { return strings.Contains(s.health.err().Error(), "read only") })
 	wantGone(t, s)
 	wantGone(t, alone)
 	standby.Promote()

@@ -234,6 +234,22 @@ func wantVersion(t *testing.T, versions <-chan uint64, want uint64) {
 	}
 }
 
+// wantPoll waits for a poll that begins after this call: only by one can a change
+// be seen that nobody has notified of.
+func wantPoll(t *testing.T, s *node) {
+	t.Helper()
+	versions, stop := s.Watch("seen by a poll alone")
+	defer stop()
+	if err := s.execute(t.Context(), `INSERT INTO qlink.changes (bill, version) SELECT 'seen by a poll alone', count(*) + 1 FROM qlink.changes`); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-versions:
+	case <-time.After(patience):
+		t.Fatal("no poll came")
+	}
+}
+
 // Versions come by commit, by notification and by poll, in any order.
 func TestVersionsNeverGoBack(t *testing.T) {
 	dsn := postgrestest.Shared(t).Database()
@@ -247,7 +263,7 @@ func TestVersionsNeverGoBack(t *testing.T) {
 		commit(t, []*node{here, there}[i%2], only(b))
 	}
 	eventually(t, "the last version is seen", 5*time.Second, func() bool { return slices.Contains(seen(), b.Version) })
-	time.Sleep(2 * pollEvery) //nolint:forbidigo // for polls to repeat what was seen: nothing is to come
+	wantPoll(t, there) // repeats what was seen
 	stop()
 	got := seen()
 	if !slices.IsSorted(got) || len(slices.Compact(slices.Clone(got))) != len(got) {
