@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/store/internal/census"
 	"github.com/caddy-qlink/caddy-qlink/store/internal/codec"
 )
 
@@ -48,8 +49,8 @@ func (s *Checksum) add(hash [sha256.Size]byte) {
 type reading struct {
 	Content
 
-	now    time.Time // answers that are over by then are passed over: a store may drop them at any time
-	counts bill.Counts
+	now     time.Time // answers that are over by then are passed over: a store may drop them at any time
+	counted census.Counts
 }
 
 // canonical is what is hashed of a record: what it is, the parts of its key
@@ -74,7 +75,7 @@ func (r *reading) add(record bill.Record) error {
 	switch {
 	case record.Bill != nil:
 		r.Bills++
-		r.bill(record.Bill.Bill)
+		r.counted.Bill(record.Bill.Bill, 1)
 		c = canonical{Kind: "bill", Record: wholeBill(*record.Bill)}
 	case record.Order != nil:
 		r.Orders++
@@ -82,7 +83,7 @@ func (r *reading) add(record bill.Record) error {
 		c = canonical{Kind: "order", Key: []string{key.Ledger, key.Shop, key.OrderCode}, Record: record.Order}
 	case record.Notification != nil:
 		r.Notifications++
-		r.counts.Notifications[record.Notification.State]++
+		r.counted.Notification(*record.Notification, 1)
 		c = canonical{Kind: "notification", Record: record.Notification}
 	case record.Idempotency != nil:
 		if !r.now.Before(record.Idempotency.ExpiresAt) {
@@ -92,9 +93,7 @@ func (r *reading) add(record bill.Record) error {
 		c = canonical{Kind: "answer", Key: []string{record.Idempotency.Key}, Record: record.Idempotency}
 	case record.Orphan != nil:
 		r.Orphans++
-		if record.Orphan.Resolved == nil {
-			r.counts.Orphans++
-		}
+		r.counted.Orphan(*record.Orphan, 1)
 		c = canonical{Kind: "orphan", Record: record.Orphan}
 	}
 	text, err := codec.Marshal(c)
@@ -105,22 +104,10 @@ func (r *reading) add(record bill.Record) error {
 	return nil
 }
 
-func (r *reading) bill(b bill.Bill) {
-	r.counts.Bills[b.Status]++
-	if b.LatePayment {
-		r.counts.Late++
-	}
-	if b.RefundDue {
-		r.counts.Refunds++
-	}
-}
-
 // read goes through all of a store, and compares that with what the store
 // counts itself.
 func (m Move) read(ctx context.Context, s bill.Movable, stage Stage, now time.Time, total uint64) (Content, error) {
-	r := &reading{now: now, counts: bill.Counts{
-		Bills: make(map[bill.Status]uint64), Notifications: make(map[bill.NotificationState]uint64),
-	}}
+	r := &reading{now: now}
 	var done uint64
 	for cursor, more := "", true; more; more = cursor != "" {
 		m.report(stage, done, max(total, done+1))
@@ -157,16 +144,17 @@ func (r *reading) agrees(ctx context.Context, s bill.Movable) error {
 			differ = append(differ, fmt.Errorf("%d %s are there, and it counts %d: %w", held, what, counted, errDamage))
 		}
 	}
-	compare("open bills", r.counts.Open(), uint64(open)) //nolint:gosec // never negative
+	held := r.counted.Public()
+	compare("open bills", held.Open(), uint64(open)) //nolint:gosec // never negative
 	for _, status := range bill.Statuses() {
-		compare(string(status)+" bills", r.counts.Bills[status], counts.Bills[status])
+		compare(string(status)+" bills", held.Bills[status], counts.Bills[status])
 	}
 	for _, state := range bill.NotificationStates() {
-		compare(string(state)+" notifications", r.counts.Notifications[state], counts.Notifications[state])
+		compare(string(state)+" notifications", held.Notifications[state], counts.Notifications[state])
 	}
-	compare("late bills", r.counts.Late, counts.Late)
-	compare("bills to be given back", r.counts.Refunds, counts.Refunds)
-	compare("unresolved orphans", r.counts.Orphans, counts.Orphans)
+	compare("late bills", held.Late, counts.Late)
+	compare("bills to be given back", held.Refunds, counts.Refunds)
+	compare("unresolved orphans", held.Orphans, counts.Orphans)
 	if len(differ) > 0 {
 		return differ[0]
 	}

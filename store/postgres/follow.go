@@ -213,7 +213,7 @@ func (f *follower) wait(ctx context.Context) error {
 
 // hear hands on what the notification of another process, or of this one,
 // tells: lines of version and bill. Who can notify can lie, but only about
-// versions: who is told reads the bill.
+// versions: who is told reads the bill, and at worst hears of it seconds late.
 func (f *follower) hear(n *pgconn.Notification) {
 	for line := range strings.Lines(n.Payload) {
 		version, id, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")

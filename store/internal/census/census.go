@@ -2,7 +2,7 @@
 // changes that, so that nobody ever has to go through it all. It exists so that
 // stores count alike.
 //
-// It keeps nothing. The stores on disk call it.
+// It keeps nothing. The stores on disk call it, and who compares two of them.
 package census
 
 import "github.com/caddy-qlink/caddy-qlink/bill"
