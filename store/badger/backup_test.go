@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -249,13 +251,16 @@ func TestABackupBesideWritersIsOneMoment(t *testing.T) {
 			}
 		})
 	}
+	for all := false; !all; { // until each has begun
+		mu.Lock()
+		before = acknowledged
+		all = !slices.Contains(before[:], 0)
+		mu.Unlock()
+		runtime.Gosched()
+	}
 	var file bytes.Buffer
 	m, err := s.Backup(ctx, &slowly{Writer: &file, started: func() {
 		<-time.After(200 * time.Millisecond) // they go on meanwhile
-	}, begin: func() {
-		mu.Lock()
-		before = acknowledged
-		mu.Unlock()
 	}})
 	close(stop)
 	tasks.Wait()
@@ -291,7 +296,7 @@ func TestABackupBesideWritersIsOneMoment(t *testing.T) {
 	}
 }
 
-// slowly is a writer with something to do at the first write and after each.
+// slowly is a writer with something to do at the first write and before each.
 type slowly struct {
 	io.Writer
 	begin, started func()
