@@ -130,7 +130,7 @@ func (s *store) follow(b *pgx.Batch, done outcome) {
 		b.Queue(s.in(`INSERT INTO qlink.changes (bill, version) SELECT * FROM unnest($1::text[], $2::bigint[])`), ids, versions)
 	}
 	if i := done.renewed; i != nil {
-		b.Queue(s.in(`UPDATE qlink.idempotency SET expires_at = $2, record = $3 WHERE key = $1`), name(i.Key), i.ExpiresAt, i.record)
+		b.Queue(s.in(`UPDATE qlink.idempotency SET expires_at = greatest($2, now()), record = $3 WHERE key = $1`), name(i.Key), i.ExpiresAt, i.record)
 	}
 	if done.counted != (census.Counts{}) {
 		b.Queue(s.in(addCounts), addArgs(rand.N(stripes), done.counted)...) //nolint:gosec // spreads load, hides nothing
@@ -316,7 +316,7 @@ func (w *writes) queue(s *store, b *pgx.Batch, done *outcome) {
 // queue keeps the first answer under a key. The one that is held is locked, and
 // read, before anything takes its place.
 func (w *idempotencyWrite) queue(s *store, b *pgx.Batch, done *outcome) {
-	b.Queue(s.in(`INSERT INTO qlink.idempotency (key, expires_at, record) VALUES ($1, $2, $3)
+	b.Queue(s.in(`INSERT INTO qlink.idempotency (key, expires_at, record) VALUES ($1, greatest($2, now()), $3)
 		ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING record`), name(w.Key), w.ExpiresAt, w.record).
 		QueryRow(func(row pgx.Row) error {
 			var data []byte

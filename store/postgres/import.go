@@ -158,6 +158,6 @@ func (a *arrival) queue(s *store, b *pgx.Batch, done *outcome) {
 
 // queueAnyway writes an answer whatever is held.
 func (w *idempotencyWrite) queueAnyway(s *store, b *pgx.Batch) {
-	b.Queue(s.in(`INSERT INTO qlink.idempotency (key, expires_at, record) VALUES ($1, $2, $3)
+	b.Queue(s.in(`INSERT INTO qlink.idempotency (key, expires_at, record) VALUES ($1, greatest($2, now()), $3)
 		ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, record = excluded.record`), name(w.Key), w.ExpiresAt, w.record)
 }

@@ -13,8 +13,9 @@ const (
 	upkeepEvery = time.Minute
 	upkeepBatch = 10_000 // rows deleted at once
 	// rememberAtLeast is how long an answer under an Idempotency-Key is kept after
-	// it is over: it knows that itself, by the engine's clock; this only bounds
-	// what piles up, by the database's.
+	// it is over, or was written if that was later: it knows itself when it is
+	// over, by the engine's clock; this only bounds what piles up, by the
+	// database's, from which the engine's may differ by days.
 	rememberAtLeast = 48 * time.Hour
 )
 

@@ -104,7 +104,8 @@ CREATE INDEX notifications_due ON qlink.notifications (due, id) WHERE due IS NOT
 CREATE INDEX notifications_leased ON qlink.notifications (target) WHERE leased_until IS NOT NULL;
 CREATE INDEX notifications_undelivered ON qlink.notifications (bill_created_at DESC, bill) WHERE state IN ('pending', 'dead');
 
--- Answers under Idempotency-Keys.
+-- Answers under Idempotency-Keys. expires_at serves upkeep alone: no sooner than
+-- the answer was written.
 CREATE TABLE qlink.idempotency (
 	key        text COLLATE "C" PRIMARY KEY,
 	expires_at timestamptz NOT NULL,
