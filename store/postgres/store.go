@@ -38,6 +38,8 @@ const (
 	callTime = 5 * time.Second
 	// connectTime bounds the making of a connection to one host.
 	connectTime = 3 * time.Second
+	// closeTime bounds the closing of connections.
+	closeTime = time.Second
 	// maxTries bounds how often a call is begun that others were in the way of.
 	maxTries = 10
 )
@@ -159,7 +161,7 @@ func (s *store) adopt(ctx context.Context, given settings) error {
 	}
 	s.settings.Store(&given)
 	old := s.pool.Swap(pool)
-	s.tasks.Go(old.Close) // waits for calls under way
+	s.tasks.Go(func() { leave(old) }) // once calls under way have ended
 	s.follower.renew.Store(true)
 	s.follower.look()
 	return nil
@@ -171,7 +173,8 @@ func (s settings) equal(t settings) bool {
 		s.config.MinIdleConns == t.config.MinIdleConns && s.listen == t.listen
 }
 
-// Close waits for calls under way and closes all connections.
+// Close waits for calls under way and closes all connections; for no longer than
+// those may take where the database hangs.
 func (s *store) Close() error {
 	if !s.retire() {
 		return bill.ErrUnavailable
@@ -179,8 +182,23 @@ func (s *store) Close() error {
 	s.end()
 	s.tasks.Wait()
 	s.hub.Close()
-	s.pool.Load().Close()
+	leave(s.pool.Load())
 	return nil
+}
+
+// leave closes a pool. Connections on which a query was broken off take up to 15
+// seconds while a database hangs, and end by themselves: pgx still tells the
+// database to cancel it.
+func leave(pool *pgxpool.Pool) {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		pool.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeTime):
+	}
 }
 
 // retire lets no more calls begin, and returns when none is under way; false
