@@ -1,0 +1,244 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// startWithin bounds how long a process may take to serve or to end.
+const startWithin = 2 * time.Minute
+
+// process is a program on a core of its own, with folders of its own.
+type process struct {
+	t     *testing.T
+	home  string
+	log   *logbook
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+// run starts a program on a core.
+func run(t *testing.T, core, home string, env []string, command ...string) *process {
+	t.Helper()
+	p := &process{t: t, home: home, log: new(logbook), ended: make(chan struct{})}
+	p.cmd = exec.Command("taskset", append([]string{"--cpu-list", core}, command...)...)
+	p.cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+filepath.Join(home, "data"), "XDG_CONFIG_HOME="+filepath.Join(home, "config"))
+	p.cmd.Env = append(p.cmd.Env, env...)
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // how it ended is in its log
+		close(p.ended)
+	}()
+	t.Cleanup(p.stop)
+	return p
+}
+
+// stop ends the process and waits for that.
+func (p *process) stop() {
+	p.t.Helper()
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // or it has ended
+	select {
+	case <-p.ended:
+	case <-time.After(startWithin):
+		_ = p.cmd.Process.Kill()
+		p.t.Errorf("the process did not end:\n%s", p.log.tail())
+	}
+}
+
+// await polls until the condition holds.
+func (p *process) await(what string, holds func() bool) {
+	p.t.Helper()
+	deadline := time.NewTimer(startWithin)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-p.ended:
+			p.t.Fatalf("the process ended while waiting for %s:\n%s", what, p.log.tail())
+		case <-deadline.C:
+			p.t.Fatalf("waited in vain for %s:\n%s", what, p.log.tail())
+		}
+	}
+}
+
+// cpu returns the processor time that the process has had so far.
+func (p *process) cpu() time.Duration {
+	p.t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	// The fields behind the command's name in brackets (proc(5)): utime is the
+	// 14th of all, stime the one behind it, in ticks of 10 ms.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	var ticks int64
+	for _, field := range fields[11:13] {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
+// anonymous returns the memory that is the process's own, in bytes: not that of
+// mapped files.
+func (p *process) anonymous() int64 {
+	p.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			kilobytes, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			return kilobytes << 10
+		}
+	}
+	p.t.Fatal("no RssAnon")
+	return 0
+}
+
+// caddy is a Caddy of which a site is measured.
+type caddy struct {
+	*process
+
+	admin string // host:port
+	site  string // host:port
+}
+
+// startCaddy runs a Caddy over a Caddyfile in which names in double braces stand
+// for values: {{site}} and {{admin}} for addresses of its own.
+func startCaddy(t *testing.T, home, caddyfile string, values map[string]string) *caddy {
+	t.Helper()
+	return launchCaddy(t, home, nil, caddyBinary, caddyfile, values)
+}
+
+func launchCaddy(t *testing.T, home string, env []string, binary, caddyfile string, values map[string]string) *caddy {
+	t.Helper()
+	c := &caddy{admin: freeAddress(t), site: freeAddress(t)}
+	pairs := []string{"{{admin}}", c.admin, "{{site}}", c.site}
+	for name, value := range values {
+		pairs = append(pairs, "{{"+name+"}}", value)
+	}
+	config := filepath.Join(home, "Caddyfile")
+	if err := os.WriteFile(config, []byte(strings.NewReplacer(pairs...).Replace(caddyfile)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.process = run(t, measuredCore, home, env, binary, "run", "--config", config, "--adapter", "caddyfile")
+	c.await("the site", func() bool {
+		conn, err := net.Dial("tcp", c.site)
+		if err == nil {
+			err = conn.Close()
+		}
+		return err == nil
+	})
+	return c
+}
+
+// collected returns the memory that is the process's own once what it does not
+// use was given back to the system.
+func (c *caddy) collected() int64 {
+	c.t.Helper()
+	least := int64(0)
+	for range 3 {
+		c.read("http://" + c.admin + "/debug/pprof/heap?gc=1")
+		if now := c.anonymous(); least == 0 || now < least {
+			least = now
+		}
+	}
+	return least
+}
+
+// allocations returns how many objects the process has allocated so far.
+func (c *caddy) allocations() float64 {
+	c.t.Helper()
+	var vars struct {
+		MemStats struct{ Mallocs float64 } `json:"memstats"`
+	}
+	if err := json.Unmarshal(c.read("http://"+c.admin+"/debug/vars"), &vars); err != nil {
+		c.t.Fatal(err)
+	}
+	return vars.MemStats.Mallocs
+}
+
+// read returns the body of a successful GET.
+func (c *caddy) read(url string) []byte {
+	c.t.Helper()
+	return read(c.t, url)
+}
+
+func read(t *testing.T, url string) []byte {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s: %s %v %.500s", url, resp.Status, err, body)
+	}
+	return body
+}
+
+// freeAddress returns an address on loopback that nobody listened on a moment
+// ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// logbook keeps what a process printed.
+type logbook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// tail returns the last of it.
+func (l *logbook) tail() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := l.text.String()
+	return text[max(0, len(text)-4000):]
+}
