@@ -18,15 +18,22 @@ import (
 )
 
 var (
-	benchRounds = flag.Int("bench.rounds", 3, "rounds of each measurement, of which the median counts")
-	benchLength = flag.Duration("bench.length", time.Second, "of one measurement in a round")
+	benchRounds  = flag.Int("bench.rounds", 3, "rounds of each measurement, of which the median counts")
+	benchLength  = flag.Duration("bench.length", time.Second, "of one measurement in a round, in whole seconds")
+	benchSizes   = flag.String("bench.sizes", "1000,20000", "settled bills of the stores that are compared: the last one with the first of at least -bench.base")
+	benchBase    = flag.Int("bench.base", 1000, "see -bench.sizes")
+	benchStreams = flag.Int("bench.streams", 400, "event streams that are open at once")
+	benchChanges = flag.Int("bench.changes", 100, "changes a second that they are told of")
+	benchDue     = flag.Int("bench.due", 200, "bills that are due at once")
+	benchWrite   = flag.String("bench.write", "", "folder into which what was measured is written; then goals are reported, and the margins of the short form are not judged")
 )
 
 // What a copy of the test binary is to play.
 const (
 	playing   = "QLINK_BENCH_PLAY"
-	playCaddy = "caddy" // one with the handlers of this package, too
+	playCaddy = "caddy" // one with the handler of this package, too
 	playPeers = "peers"
+	playOwn   = "own"
 )
 
 // The cores that the measured side, and those around it, run on.
@@ -35,10 +42,11 @@ const (
 	loadCore     = "1"
 )
 
-// What is built once.
+// What is built once, without the race detector, as people run it.
 var (
-	caddyBinary string // cmd/caddy, without the race detector
-	storeTests  string // the tests of store/badger, which build populations
+	caddyBinary string // cmd/caddy
+	players     string // these tests
+	storeTests  string // those of store/badger, which build populations
 )
 
 func TestMain(m *testing.M) {
@@ -47,20 +55,24 @@ func TestMain(m *testing.M) {
 		caddycmd.Main() // exits by itself
 	case playPeers:
 		os.Exit(servePeers())
+	case playOwn:
+		os.Exit(serveOwn())
 	}
 	os.Exit(buildAndRun(m))
 }
 
 func buildAndRun(m *testing.M) int {
+	flag.Parse()
 	dir, err := os.MkdirTemp("", "caddy-qlink-bench")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	caddyBinary, storeTests = filepath.Join(dir, "caddy"), filepath.Join(dir, "store")
+	caddyBinary, players, storeTests = filepath.Join(dir, "caddy"), filepath.Join(dir, "players"), filepath.Join(dir, "store")
 	for _, args := range [][]string{
 		{"build", "-o", caddyBinary, "../cmd/caddy"},
+		{"test", "-c", "-o", players, "."},
 		{"test", "-c", "-o", storeTests, "../store/badger"},
 	} {
 		build := exec.Command("go", args...)
@@ -70,5 +82,10 @@ func buildAndRun(m *testing.M) int {
 			return 1
 		}
 	}
-	return m.Run()
+	code := m.Run()
+	if err := book.write(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }

@@ -29,12 +29,8 @@ type peers struct {
 
 func startPeers(t *testing.T) *peers {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	p := &peers{shop: freeAddress(t), gateway: freeAddress(t)}
-	p.process = run(t, loadCore, t.TempDir(), []string{playing + "=" + playPeers, shopAddress + "=" + p.shop, gatewayAddress + "=" + p.gateway}, self)
+	p.process = run(t, loadCore, t.TempDir(), []string{playing + "=" + playPeers, shopAddress + "=" + p.shop, gatewayAddress + "=" + p.gateway}, players)
 	for _, address := range []string{p.shop, p.gateway} {
 		p.await("the peers", func() bool {
 			resp, err := http.Get("http://" + address + "/")

@@ -82,27 +82,6 @@ func (p *process) await(what string, holds func() bool) {
 	}
 }
 
-// cpu returns the processor time that the process has had so far.
-func (p *process) cpu() time.Duration {
-	p.t.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	// The fields behind the command's name in brackets (proc(5)): utime is the
-	// 14th of all, stime the one behind it, in ticks of 10 ms.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	var ticks int64
-	for _, field := range fields[11:13] {
-		n, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond
-}
-
 // anonymous returns the memory that is the process's own, in bytes: not that of
 // mapped files.
 func (p *process) anonymous() int64 {

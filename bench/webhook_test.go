@@ -1,0 +1,111 @@
+package bench
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/caddy-qlink/caddy-qlink/bill"
+)
+
+// mostWebhooks is more than will be taken in a second.
+const mostWebhooks = 12_000
+
+// needed returns how many bills all rounds of a measurement can use up.
+func needed(perSecond int) int {
+	return int(benchLength.Seconds()) * perSecond * *benchRounds
+}
+
+// ration hands out requests, each once.
+type ration struct {
+	t    *testing.T
+	left []string
+}
+
+func (r *ration) take(n int) []string {
+	r.t.Helper()
+	if n > len(r.left) {
+		r.t.Fatalf("%d requests are left of %d that are wanted", len(r.left), n)
+	}
+	taken := r.left[:n]
+	r.left = r.left[n:]
+	return taken
+}
+
+func TestWebhooks(t *testing.T) {
+	around := startPeers(t)
+	const alone = 4000 // more than one at a time can be taken in a second
+	open := needed(mostWebhooks) + needed(alone) + mostWebhooks*profileSeconds
+	s := openShop(t, population{bills: open + 10_000, open: open}, around, hour)
+	bills := &ration{t, s.notifications(s.list(bill.Wait, open))}
+	static := startCaddy(t, t.TempDir(), "{\n"+plainOptions+"}\nhttp://{{site}} {\n\theader Content-Type application/json\n\trespond `{\"success\":true}`\n}\n", nil)
+	own := startOwn(t)
+	posts := bills.left
+	seconds := int(benchLength.Seconds())
+	var ours, theirs float64 // allocations
+	synced := func() taken { return syncing(t) }
+	came := inTurn(
+		func() taken {
+			before := s.allocations()
+			came := load{to: s.site, connections: 64, length: *benchLength, requests: bills.take(seconds * mostWebhooks)}.put(t)
+			ours = (s.allocations() - before) / came.answered
+			return came
+		},
+		func() taken {
+			before := static.allocations()
+			came := load{to: static.site, connections: 64, length: *benchLength, requests: posts[:10_000], again: true}.put(t)
+			theirs = (static.allocations() - before) / came.answered
+			return came
+		},
+		func() taken {
+			own.clear()
+			return load{to: own.address, connections: 64, length: *benchLength, requests: posts[:seconds*mostWebhooks]}.put(t)
+		},
+		func() taken {
+			return load{to: s.site, connections: 1, length: *benchLength, requests: bills.take(seconds * alone)}.put(t)
+		},
+		synced,
+	)
+	many, static64, own64, one, disk := came[0], came[1], came[2], came[3], came[4]
+	what := "webhooks, 64 at once, each its own bill, durable"
+	book.enter(t, claim{What: what, Against: "(a) write+fsync on this disk", Goal: 3, margin: 0.15}, over(perSecond(many), perSecond(disk)),
+		"%s; write+fsync %.0f/s, p50 %s", medians(many), median(perSecond(disk)), rounded(median(p50(disk))))
+	book.enter(t, claim{What: what, Against: "(b) `respond` to the same POST", Goal: 0.4, margin: 0.12}, over(perSecond(many), perSecond(static64)),
+		"`respond` %s", medians(static64))
+	book.enter(t, claim{What: what, Against: "(c) a net/http handler that verifies and commits a row to PostgreSQL", Goal: 2, margin: 0.6}, over(perSecond(many), perSecond(own64)),
+		"the handler %s; it and PostgreSQL on the measured core", medians(own64))
+	book.enter(t, claim{What: "webhook, one at a time: p50", Against: "one write+fsync", AtMost: true, Goal: 3, margin: 15}, over(p50(one), p50(disk)),
+		"%s", medians(one))
+	book.enter(t, claim{What: "allocations of a webhook", Against: "`respond`'s to the same POST", AtMost: true, Goal: 120, margin: 180, Unit: " more"},
+		[]float64{ours - theirs}, "%.0f; `respond` %.0f", ours, theirs)
+	s.profile(t, "webhooks", load{to: s.site, connections: 64, requests: bills.take(mostWebhooks * profileSeconds)})
+}
+
+// syncing appends a page to a file and syncs it, over and over.
+func syncing(t *testing.T) taken {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "synced"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	page := make([]byte, 4096)
+	var times []time.Duration
+	for begun := time.Now(); time.Since(begun) < *benchLength; {
+		at := time.Now()
+		if _, err := f.Write(page); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		times = append(times, time.Since(at))
+	}
+	slices.Sort(times)
+	return taken{
+		perSecond: float64(len(times)) / benchLength.Seconds(), answered: float64(len(times)),
+		p50: times[len(times)/2], p99: times[len(times)*99/100],
+	}
+}
