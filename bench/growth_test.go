@@ -30,7 +30,8 @@ type grown struct {
 
 // point is a size in the plot.
 type point struct {
-	Bills     int     `json:"bills"`
+	Bills     int     `json:"bills"`     // settled
+	Held      int     `json:"held"`      // those that are open among them
 	Start     float64 `json:"start"`     // seconds to the first answer
 	Memory    float64 `json:"memory"`    // bytes of its own after a collection
 	Most      float64 `json:"most"`      // likewise, the most under load
@@ -117,7 +118,7 @@ func grow(t *testing.T, size int, around *peers) *grown {
 	dir := home + "/data/caddy/qlink"
 	(population{bills: size + open, open: open}).build(t, dir, around.gateway)
 	g := &grown{size: size, enough: make(chan struct{})}
-	g.point = point{Bills: size, Disk: float64(occupied(t, dir))}
+	g.point = point{Bills: size, Held: size + open, Disk: float64(occupied(t, dir))}
 	begun := time.Now()
 	g.shop = &shop{startCaddy(t, home, qlinkSite, map[string]string{"shop": around.shop, "gateway": around.gateway, "interval": hour.String()})}
 	g.await("an answer", func() bool {
