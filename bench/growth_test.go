@@ -3,7 +3,6 @@ package bench
 import (
 	"fmt"
 	"io/fs"
-	"net/http"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -121,10 +120,7 @@ func grow(t *testing.T, size int, around *peers) *grown {
 	g.point = point{Bills: size, Held: size + open, Disk: float64(occupied(t, dir))}
 	begun := time.Now()
 	g.shop = &shop{startCaddy(t, home, qlinkSite, map[string]string{"shop": around.shop, "gateway": around.gateway, "interval": hour.String()})}
-	g.await("an answer", func() bool {
-		resp, err := http.Get("http://" + g.site + "/qlink/bills/none")
-		return err == nil && resp.Body.Close() == nil && resp.StatusCode == http.StatusNotFound
-	})
+	g.awaitStore()
 	g.point.Start = time.Since(begun).Seconds()
 	g.point.Memory = float64(g.collected())
 	g.statuses = g.shop.statuses(g.list(bill.Success, min(size/2, 20_000)))
@@ -169,7 +165,18 @@ func (g *grown) ask(what string, connections int) taken {
 }
 
 // occupied returns what files take on the disk, in bytes: holes are not counted.
-func occupied(t *testing.T, dir string) (bytes int64) {
+func occupied(t *testing.T, dir string) int64 {
+	t.Helper()
+	return summed(t, dir, func(info fs.FileInfo) int64 { return info.Sys().(*syscall.Stat_t).Blocks * 512 })
+}
+
+// lengths returns how long files are together, in bytes, with their holes.
+func lengths(t *testing.T, dir string) int64 {
+	t.Helper()
+	return summed(t, dir, fs.FileInfo.Size)
+}
+
+func summed(t *testing.T, dir string, of func(fs.FileInfo) int64) (sum int64) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -179,11 +186,11 @@ func occupied(t *testing.T, dir string) (bytes int64) {
 		if err != nil {
 			return err
 		}
-		bytes += info.Sys().(*syscall.Stat_t).Blocks * 512
+		sum += of(info)
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bytes
+	return sum
 }

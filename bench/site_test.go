@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -98,6 +99,15 @@ func openShop(t *testing.T, p population, with *peers, interval time.Duration) *
 	home := t.TempDir()
 	p.build(t, home+"/data/caddy/qlink", with.gateway)
 	return &shop{startCaddy(t, home, qlinkSite, map[string]string{"shop": with.shop, "gateway": with.gateway, "interval": interval.String()})}
+}
+
+// awaitStore returns once bills are served.
+func (c *caddy) awaitStore() {
+	c.t.Helper()
+	c.await("the store", func() bool {
+		resp, err := http.Get("http://" + c.site + "/qlink/bills/none")
+		return err == nil && resp.Body.Close() == nil && resp.StatusCode == http.StatusNotFound
+	})
 }
 
 // row is a bill of a listing, as an operator sees it.
