@@ -23,15 +23,19 @@ func laidOut(t *testing.T, bills int) (dir string, content map[string]string) {
 	t.Helper()
 	dir = t.TempDir()
 	s := mustOpen(t, dir)
-	p := population(bills)
+	p := populationOf(bills)
 	const chunk = 200
 	for begin := 0; begin < bills; begin += chunk {
 		var c bill.Change
 		for i := begin; i < min(begin+chunk, bills); i++ {
-			b := p.bill(i)
+			l := p.life(i)
+			b := l.bill()
+			b.Revision = 1
 			c.Bills = append(c.Bills, bill.BillChange{Bill: b})
-			if n, told := p.notification(i, b); told {
+			if l.isTold() {
+				n := l.notification()
 				n.OrderCode += n.ID // so that any number are pending
+				n.Revision = 1
 				c.Notifications = append(c.Notifications, n)
 			}
 		}

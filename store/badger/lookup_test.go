@@ -34,7 +34,7 @@ func lookups(p population) map[string]func(*store) (found int, err error) {
 			return len(bills), err
 		}
 	}
-	middle := p.bill(int(p) / 2)
+	middle := p.bill(p.bills / 2)
 	all := map[string]func(*store) (int, error){
 		"all":                  list(bill.Query{}),
 		"account":              list(bill.Query{Account: "second"}),
@@ -72,7 +72,7 @@ func lookups(p population) map[string]func(*store) (found int, err error) {
 
 // TestAFirstPageGoesOverAsManyKeysOfManyBillsAsOfFew counts instead of timing.
 func TestAFirstPageGoesOverAsManyKeysOfManyBillsAsOfFew(t *testing.T) {
-	const small, large = population(2000), population(10_000)
+	small, large := populationOf(2000), populationOf(10_000)
 	few, many := mustOpen(t, small.built(t)), mustOpen(t, large.built(t))
 	for name, q := range map[string]bill.Query{
 		"all": {}, "account": {Account: "second"}, "late": {Late: true}, "refund": {Refund: true}, "untold": {Untold: true},
@@ -92,7 +92,7 @@ func TestAFirstPageGoesOverAsManyKeysOfManyBillsAsOfFew(t *testing.T) {
 			return maxKeys - l.left
 		}
 		if one, other := of(few), of(many); other > one+one/5 {
-			t.Errorf("%s: %d keys of %d bills, %d of %d", name, one, small, other, large)
+			t.Errorf("%s: %d keys of %d bills, %d of %d", name, one, small.bills, other, large.bills)
 		}
 	}
 }
@@ -102,7 +102,7 @@ func TestAFirstPageGoesOverAsManyKeysOfManyBillsAsOfFew(t *testing.T) {
 //
 //	go test ./store/badger -run '^$' -bench Lookup -benchtime 50x
 func BenchmarkLookup(b *testing.B) {
-	const small, large = population(10_000), population(1_000_000)
+	small, large := populationOf(10_000), populationOf(1_000_000)
 	few, many := mustOpen(b, small.built(b)), mustOpen(b, large.built(b))
 	questions, fromFew := lookups(large), lookups(small)
 	for _, name := range slices.Sorted(maps.Keys(questions)) {
@@ -137,7 +137,7 @@ func asked(b *testing.B, s *store, look func(*store) (int, error)) (best time.Du
 //
 //	go test ./store/badger -run '^$' -bench Walk -benchtime 1x
 func BenchmarkWalk(b *testing.B) {
-	s := mustOpen(b, population(1_000_000).built(b))
+	s := mustOpen(b, populationOf(1_000_000).built(b))
 	for name, q := range map[string]bill.Query{
 		"all": {Limit: 1000}, "account": {Account: "second", Limit: 100}, "nobody's": {Account: "nobody's", Limit: 100},
 	} {
