@@ -98,7 +98,9 @@ func openShop(t *testing.T, p population, with *peers, interval time.Duration) *
 	t.Helper()
 	home := t.TempDir()
 	p.build(t, home+"/data/caddy/qlink", with.gateway)
-	return &shop{startCaddy(t, home, qlinkSite, map[string]string{"shop": with.shop, "gateway": with.gateway, "interval": interval.String()})}
+	s := &shop{startCaddy(t, home, qlinkSite, map[string]string{"shop": with.shop, "gateway": with.gateway, "interval": interval.String()})}
+	s.awaitStore()
+	return s
 }
 
 // awaitStore returns once bills are served.

@@ -398,7 +398,7 @@ func TestBuildAPopulation(t *testing.T) {
 	s := mustOpen(t, dir)
 	p.wantCounts(t, s)
 	for _, i := range []int{0, p.bills / 3, p.bills - p.open - 1, p.bills - p.open, p.bills - 1} {
-		if i >= 0 {
+		if i >= 0 && i < p.bills {
 			wantLived(t, s, p.life(i))
 		}
 	}
