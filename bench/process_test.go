@@ -140,16 +140,22 @@ func launchCaddy(t *testing.T, home string, env []string, binary, caddyfile stri
 	return c
 }
 
-// collected returns the memory that is the process's own once what it does not
-// use was given back to the system.
+// collected returns the memory that is the process's own once it has given back
+// what it does not use: Go's runtime does so little by little.
 func (c *caddy) collected() int64 {
 	c.t.Helper()
-	least := int64(0)
-	for range 3 {
+	const patience = 5 // seconds without any less
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	least, since := int64(0), 0
+	for since < patience {
 		c.read("http://" + c.admin + "/debug/pprof/heap?gc=1")
-		if now := c.anonymous(); least == 0 || now < least {
-			least = now
+		now := c.anonymous()
+		since++
+		if least == 0 || now < least-least/100 {
+			least, since = now, 0
 		}
+		<-tick.C
 	}
 	return least
 }
