@@ -1,6 +1,8 @@
 package badger
 
 import (
+	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -9,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/store/internal/codec"
 )
 
@@ -20,29 +23,109 @@ func BenchmarkCommit(b *testing.B) {
 		b.Run("writers="+strconv.Itoa(writers), func(b *testing.B) {
 			s := mustOpen(b, b.TempDir())
 			perSync := syncedWrite(b)
+			b.ReportAllocs()
 			b.ResetTimer()
-			commitAll(b, s, writers)
+			metered(b, func() {
+				together(b, writers, b.N, func(n int) error { return s.Commit(ctx, change(strconv.Itoa(n))) })
+			})
 			perCommit := b.Elapsed() / time.Duration(b.N)
 			b.ReportMetric(float64(perSync)/float64(perCommit), "commits/fsync")
 		})
 	}
 }
 
-// commitAll commits b.N bills, so many writers at a time.
-func commitAll(b *testing.B, s *store, writers int) {
+// BenchmarkSettle is the store's share of a webhook that reports a payment: it
+// reads the bill, its order, its details and what is pending of the order, and
+// commits the end with its event and a notification. Each has a bill of its own.
+func BenchmarkSettle(b *testing.B) {
+	for _, writers := range []int{1, 64} {
+		b.Run("writers="+strconv.Itoa(writers), func(b *testing.B) {
+			s := mustOpen(b, b.TempDir())
+			together(b, 64, b.N, func(n int) error { return s.Commit(ctx, change(strconv.Itoa(n))) })
+			var syncs int
+			s.committer.timed = func(int, time.Duration) { syncs++ }
+			perSync := syncedWrite(b)
+			b.ReportAllocs()
+			b.ResetTimer()
+			metered(b, func() {
+				together(b, writers, b.N, func(n int) error { return settle(s, strconv.Itoa(n)) })
+			})
+			b.StopTimer()
+			perSettle := b.Elapsed() / time.Duration(b.N)
+			mustClose(b, s)
+			b.ReportMetric(float64(perSync)/float64(perSettle), "settled/fsync")
+			b.ReportMetric(float64(b.N)/float64(syncs), "settled/commit")
+		})
+	}
+}
+
+// metered reports the processor time as well, which on a machine with other
+// things to do, or a disk that has, tells more than the time that passed.
+func metered(b *testing.B, do func()) {
+	b.Helper()
+	begin := cpuTime()
+	do()
+	b.ReportMetric(float64(cpuTime()-begin)/float64(b.N), "cpu-ns/op")
+}
+
+// together runs task for 0 to n-1, so many at a time.
+func together(b *testing.B, workers, n int, task func(n int) error) {
+	b.Helper()
 	var next atomic.Int64
 	var tasks sync.WaitGroup
-	for range writers {
+	for range workers {
 		tasks.Go(func() {
-			for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
-				if err := s.Commit(ctx, change(strconv.FormatInt(n, 10))); err != nil {
-					b.Errorf("Commit: %v", err)
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				if err := task(i); err != nil {
+					b.Error(err)
 					return
 				}
 			}
 		})
 	}
 	tasks.Wait()
+}
+
+// settle does with the store what the engine does when a payment is reported.
+func settle(s *store, id string) error {
+	if _, err := s.Bill(ctx, id); err != nil { // whose account verified it
+		return err
+	}
+	b, err := s.Bill(ctx, id)
+	if err != nil {
+		return err
+	}
+	order, err := s.Order(ctx, b.OrderKey())
+	if err != nil {
+		return err
+	}
+	if _, err := s.Details(ctx, id); err != nil {
+		return err
+	}
+	const url = "https://shop.example/payments"
+	if _, err := s.PendingNotification(ctx, url, b.OrderKey()); !errors.Is(err, bill.ErrNotFound) {
+		return err
+	}
+	at := noon.Add(time.Minute)
+	line := bill.Event{
+		Kind: bill.EventReportedPaid, At: at, Source: bill.ByWebhook, From: b.Status, To: bill.Success, Version: b.Version + 1,
+		Report: bill.Report{TradeUUID: id, BillCode: "B" + id, OrderCode: b.OrderCode, Status: "SUCCESS", PayTime: at},
+	}
+	b.Status, b.BillCode, b.PaymentRequestID = bill.Success, "B"+id, "R"+id
+	b.UpdatedAt, b.PayTime, b.Due, b.SettledBy = at, at, time.Time{}, bill.ByWebhook
+	b.Version++
+	b.Revision++
+	order, _ = order.With(b)
+	order.Revision++
+	return s.Commit(ctx, bill.Change{
+		Order: &order,
+		Bills: []bill.BillChange{{Bill: b, Events: []bill.Event{line}}},
+		Notifications: []bill.Notification{{
+			ID: "msg_" + id, URL: url, Ledger: b.Ledger, Account: b.Account, Shop: b.Shop, OrderCode: b.OrderCode, Bill: id,
+			Type: b.NotificationType(), Payload: string(make([]byte, 600)), CreatedAt: at, Due: at, State: bill.Pending,
+			Revision: 1, Sequence: order.Revision, BillCreatedAt: b.CreatedAt,
+		}},
+	})
 }
 
 // syncedWrite returns how long it takes to append what a commit writes to a
@@ -71,18 +154,28 @@ func syncedWrite(b *testing.B) time.Duration {
 	return time.Since(begin) / rounds
 }
 
-// BenchmarkBill reads bills from a store that holds some.
+// BenchmarkBill reads bills from a store that holds some: one that is read over
+// and over, and any of them.
 func BenchmarkBill(b *testing.B) {
+	const held = 20_000
 	s := mustOpen(b, b.TempDir())
-	const held = 1000
-	for n := range held {
-		if err := s.Commit(ctx, change(strconv.Itoa(n))); err != nil {
-			b.Fatal(err)
-		}
-	}
-	for n := 0; b.Loop(); n++ {
-		if _, err := s.Bill(ctx, strconv.Itoa(n%held)); err != nil {
-			b.Fatal(err)
-		}
+	together(b, 64, held, func(n int) error { return s.Commit(ctx, change(strconv.Itoa(n))) })
+	for name, id := range map[string]func() string{
+		"hot":    func() string { return "7" },
+		"random": func() string { return strconv.Itoa(rand.IntN(held)) }, //nolint:gosec // no secret
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			metered(b, func() {
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						if _, err := s.Bill(ctx, id()); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			})
+		})
 	}
 }

@@ -180,6 +180,7 @@ func TestWhatCannotBeReadIsNotCarriedOver(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+		s.moments.renew()
 		if page, _, err := s.Export(ctx, "", 1000); !errors.Is(err, ErrDamaged) || page != nil {
 			t.Errorf("%s: %d records, %v", name, len(page), err)
 		}

@@ -76,7 +76,8 @@ func openOffline(ctx context.Context, dir string) (*Offline, error) {
 
 // readOnly is a store whose committer takes nothing.
 func readOnly(dir string, db *badgerdb.DB) *store {
-	s := &store{dir: dir, logger: zap.NewNop, db: db, now: time.Now}
+	s := &store{dir: dir, logger: zap.NewNop, db: db, moments: moments{db: db}, now: time.Now}
+	s.moments.renew()
 	s.committer = &committer{db: db, logger: zap.NewNop, stopped: true, ended: make(chan struct{})}
 	s.committer.work.L = &s.committer.mu
 	close(s.committer.ended)
@@ -132,6 +133,7 @@ func (o *Offline) Close() error {
 		return bill.ErrUnavailable
 	}
 	o.closed = true
+	o.moments.end()
 	return errors.Join(o.db.Close(), o.shadow.close())
 }
 

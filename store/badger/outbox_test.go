@@ -69,6 +69,7 @@ func TestADamagedNotificationIsToldFromAMissingOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	flip(t, s.db, textKey(kindNotification, "n"))
+	s.moments.renew()
 	_, err := s.Notification(ctx, "n")
 	wantDamage(t, "Notification", err)
 	_, err = s.Notifications(ctx, "a")
@@ -85,6 +86,7 @@ func TestADamagedPlaceOfThePendingIsNotTakenForAFreeOne(t *testing.T) {
 	}
 	n := c.Notifications[0]
 	flip(t, s.db, pendingKey(n.URL, n.OrderKey()))
+	s.moments.renew()
 	wantDamage(t, "PendingNotification", pendingOf(s, n))
 	wantDamage(t, "Commit", s.Commit(ctx, telling("another", bill.Pending, 1)))
 }
@@ -98,6 +100,7 @@ func TestAPlaceOfThePendingWithoutItsNotificationIsDamage(t *testing.T) {
 	if err := s.db.Update(func(txn *badgerdb.Txn) error { return txn.Delete(textKey(kindNotification, "n")) }); err != nil {
 		t.Fatal(err)
 	}
+	s.moments.renew()
 	wantDamage(t, "PendingNotification", pendingOf(s, c.Notifications[0]))
 	_, err := s.Notifications(ctx, "a")
 	wantDamage(t, "Notifications", err)

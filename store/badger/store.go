@@ -34,6 +34,7 @@ type store struct {
 	logger    func() *zap.Logger
 	db        *badgerdb.DB
 	witness   *witness
+	moments   moments // that reads see
 	committer *committer
 	verifying verification
 	openBills atomic.Int64
@@ -80,7 +81,7 @@ func openFor(ctx context.Context, dir string, env bill.Env, admit func(*store) e
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
-	s := &store{dir: dir, minFree: minFreeToGoOn, logger: logger, db: db, now: time.Now}
+	s := &store{dir: dir, minFree: minFreeToGoOn, logger: logger, db: db, moments: moments{db: db}, now: time.Now}
 	held, err := s.identify(seen, found, tables)
 	if err == nil {
 		held, err = s.layOut(ctx, held)
@@ -99,7 +100,8 @@ func openFor(ctx context.Context, dir string, env bill.Env, admit func(*store) e
 	}
 	s.witness = startWitness(dir, logger, seen)
 	s.witness.saw(held.state)
-	s.committer = startCommitter(db, logger, held, s.witness.saw, s.hub.Close, env.Committed)
+	s.moments.renew()
+	s.committer = startCommitter(db, logger, held, s.saw, s.hub.Close, env.Committed)
 	s.verifyLater(unverified)
 	return s, nil
 }
@@ -158,6 +160,12 @@ func iterate(txn *badgerdb.Txn, prefix []byte) *badgerdb.Iterator {
 	return txn.NewIterator(options)
 }
 
+// saw is told of each commit before its callers are.
+func (s *store) saw(reached state) {
+	s.moments.renew()
+	s.witness.saw(reached)
+}
+
 // view runs a read on one snapshot of the store.
 func (s *store) view(ctx context.Context, read func(txn *badgerdb.Txn) error) (err error) {
 	s.mu.RLock()
@@ -175,7 +183,9 @@ func (s *store) view(ctx context.Context, read func(txn *badgerdb.Txn) error) (e
 			err = fmt.Errorf("%w: panic in a read: %v", bill.ErrUnavailable, p)
 		}
 	}()
-	return s.db.View(read)
+	now := s.moments.enter()
+	defer s.moments.leave(now)
+	return read(now.txn)
 }
 
 // usable returns why the store cannot be read, or nil. The caller holds the
@@ -301,6 +311,7 @@ func (s *store) Close() error {
 		return bill.ErrUnavailable
 	}
 	s.closed = true
+	s.moments.end()
 	s.verifying.stop()
 	if err := errors.Join(s.witness.stop(), s.db.Close()); err != nil {
 		return fmt.Errorf("close store %s: %w", s.dir, err)

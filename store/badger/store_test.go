@@ -134,6 +134,7 @@ func TestADamagedRecordIsToldFromAMissingOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	flip(t, s.db, textKey(kindBill, "a"))
+	s.moments.renew()
 	_, err := s.Bill(ctx, "a")
 	wantDamage(t, "Bill", err)
 	_, _, err = s.List(ctx, bill.Query{Limit: 10})
@@ -152,6 +153,7 @@ func TestAnIndexEntryWithoutItsBillIsDamage(t *testing.T) {
 	if err := s.db.Update(func(txn *badgerdb.Txn) error { return txn.Delete(textKey(kindBill, "a")) }); err != nil {
 		t.Fatal(err)
 	}
+	s.moments.renew()
 	_, _, err := s.List(ctx, bill.Query{Limit: 10})
 	wantDamage(t, "List", err)
 }
