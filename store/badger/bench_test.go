@@ -162,7 +162,7 @@ func BenchmarkBill(b *testing.B) {
 	together(b, 64, held, func(n int) error { return s.Commit(ctx, change(strconv.Itoa(n))) })
 	for name, id := range map[string]func() string{
 		"hot":    func() string { return "7" },
-		"random": func() string { return strconv.Itoa(rand.IntN(held)) }, //nolint:gosec // no secret
+		"random": func() string { return strconv.Itoa(rand.IntN(held)) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -65,7 +65,8 @@ type sealedIdempotency struct {
 type sealedBill struct {
 	bill   bill.Bill
 	key    []byte
-	writes []write // the bill, and what goes along
+	writes []write  // the bill, and what goes along
+	after  [][]byte // its index entries from now on
 	forget bool
 }
 
@@ -111,7 +112,8 @@ func (s *store) seal(c bill.Change) (*sealedChange, error) {
 
 func sealBill(c bill.BillChange) (sealedBill, error) {
 	id := c.Bill.ID
-	sealed := sealedBill{bill: c.Bill, key: textKey(kindBill, id), forget: c.Forget}
+	sealed := sealedBill{bill: c.Bill, key: textKey(kindBill, id), after: indexKeys(c.Bill), forget: c.Forget}
+	sealed.writes = make([]write, 0, 2+len(c.Events))
 	add := func(key []byte, v any) error {
 		w, err := sealedWrite(key, v)
 		sealed.writes = append(sealed.writes, w)
@@ -154,7 +156,8 @@ func later(a, b time.Time) uint64 {
 // prepare compares the revisions, as txn sees them, and returns all there is
 // to write. It changes nothing and may run again.
 func (c *sealedChange) prepare(txn *badgerdb.Txn) (writeSet, error) {
-	var set writeSet
+	const most = 24 // writes of an ordinary change
+	set := writeSet{writes: make([]write, 0, most)}
 	if err := c.prepareOrder(txn, &set); err != nil {
 		return writeSet{}, err
 	}
@@ -229,7 +232,7 @@ func (c *sealedChange) prepareBill(txn *badgerdb.Txn, b sealedBill, set *writeSe
 		opened -= one(!held.Status.Final())
 	}
 	opened += one(!b.bill.Status.Final())
-	set.replace(before, indexKeys(b.bill))
+	set.replace(before, b.after)
 	set.counted.Bill(b.bill, 1)
 	return func() {
 		c.store.openBills.Add(int64(opened))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
@@ -104,19 +105,28 @@ const (
 // length, and no key is.
 const maxName = 512
 
+// keyRoom is more than most keys need, so that they are not moved while they
+// grow: three allocations of four.
+const keyRoom = 96
+
+// newKey begins a key.
+func newKey(kind byte) []byte {
+	return append(make([]byte, 0, keyRoom), kind)
+}
+
 // textKey is the key of a record that has one text for a name.
 func textKey(kind byte, text string) []byte {
-	return append([]byte{kind}, text...)
+	return append(newKey(kind), text...)
 }
 
 func orderKey(k bill.OrderKey) []byte {
-	return appendOrder([]byte{kindOrder}, k)
+	return appendOrder(newKey(kindOrder), k)
 }
 
 // pendingKey is the place of the one notification to url about the order that
 // may be pending.
 func pendingKey(url string, k bill.OrderKey) []byte {
-	return appendOrder(appendText([]byte{kindPending}, url), k)
+	return appendOrder(appendText(newKey(kindPending), url), k)
 }
 
 func appendOrder(key []byte, k bill.OrderKey) []byte {
@@ -125,12 +135,12 @@ func appendOrder(key []byte, k bill.OrderKey) []byte {
 }
 
 func orphanKey(ledger, id string) []byte {
-	return append(appendText([]byte{kindOrphan}, ledger), id...)
+	return append(appendText(newKey(kindOrphan), ledger), id...)
 }
 
 // historyPrefix is what the keys of all events of a bill begin with.
 func historyPrefix(id string) []byte {
-	return appendText([]byte{kindEvent}, id)
+	return appendText(newKey(kindEvent), id)
 }
 
 func eventKey(id string, revision uint64, index uint32) []byte {
@@ -140,7 +150,8 @@ func eventKey(id string, revision uint64, index uint32) []byte {
 
 // indexKeys are the index entries that a bill has in its present state.
 func indexKeys(b bill.Bill) [][]byte {
-	keys := [][]byte{createdKey(b.CreatedAt, b.ID)}
+	const most = 10 // that an ordinary bill has
+	keys := append(make([][]byte, 0, most), createdKey(b.CreatedAt, b.ID))
 	if !b.Status.Final() {
 		keys = append(keys, textKey(kindOpen, b.ID))
 		if b.Client != "" {
@@ -153,21 +164,20 @@ func indexKeys(b bill.Bill) [][]byte {
 	if b.Forgettable() {
 		keys = append(keys, dueKey(kindEnded, b.UpdatedAt, b.ID))
 	}
-	return append(keys, lookupKeys(b)...)
+	return appendLookupKeys(keys, b)
 }
 
-// lookupKeys are those of them that operators look through.
-func lookupKeys(b bill.Bill) (keys [][]byte) {
-	at := placeOf(b.CreatedAt, b.ID)
+// appendLookupKeys adds those of them that operators look through.
+func appendLookupKeys(keys [][]byte, b bill.Bill) [][]byte {
 	for _, label := range labels(b) {
-		keys = append(keys, append(labelPrefix(label), at...))
+		keys = append(keys, appendPlace(labelPrefix(label), b.CreatedAt, b.ID))
 	}
 	for _, name := range []struct {
 		kind byte
 		text string
 	}{{nameOrderCode, b.OrderCode}, {nameBillCode, b.BillCode}, {namePaymentRequestID, b.PaymentRequestID}} {
 		if name.text != "" {
-			keys = append(keys, append(namePrefix(name.kind, name.text), at...))
+			keys = append(keys, appendPlace(namePrefix(name.kind, name.text), b.CreatedAt, b.ID))
 		}
 	}
 	return keys
@@ -175,40 +185,37 @@ func lookupKeys(b bill.Bill) (keys [][]byte) {
 
 // labelPrefix is what the entries of all bills of a label begin with.
 func labelPrefix(label string) []byte {
-	return appendText([]byte{kindLabel}, label)
+	return appendText(newKey(kindLabel), label)
 }
 
 // namePrefix is what the entries of all bills of a name begin with.
 func namePrefix(kind byte, name string) []byte {
-	return appendText([]byte{kindName, kind}, cut(name))
+	return appendText(append(newKey(kindName), kind), cut(name))
 }
 
 // orderPrefix is what the entries of all bills begin with whose order codes
 // begin with the given text.
 func orderPrefix(beginning string) []byte {
-	return appendEscaped([]byte{kindName, nameOrderCode}, cut(beginning))
+	return appendEscaped(append(newKey(kindName), nameOrderCode), cut(beginning))
 }
 
 func cut(name string) string { return name[:min(len(name), maxName)] }
 
 // openOfPrefix is what the entries of a client's open bills begin with.
 func openOfPrefix(client string) []byte {
-	return appendText([]byte{kindOpenOf}, client)
+	return appendText(newKey(kindOpenOf), client)
 }
 
 // notificationIndexKeys are the index entries that a notification has in its
 // present state.
 func notificationIndexKeys(n bill.Notification) [][]byte {
-	keys := [][]byte{toldKey(n)}
+	const most = 4
+	keys := append(make([][]byte, 0, most), toldKey(n))
 	if !n.Due.IsZero() {
 		keys = append(keys, dueKey(kindNotificationDue, n.Due, n.ID))
 	}
-	return append(keys, notificationLookupKeys(n)...)
-}
-
-// notificationLookupKeys are those of them that operators look through.
-func notificationLookupKeys(n bill.Notification) [][]byte {
-	keys := [][]byte{append(inStatePrefix(n.State), placeOf(n.CreatedAt, n.ID)...)}
+	// Operators look through these.
+	keys = append(keys, appendPlace(inStatePrefix(n.State), n.CreatedAt, n.ID))
 	if n.Undelivered() {
 		keys = append(keys, untoldKey(n))
 	}
@@ -217,17 +224,17 @@ func notificationLookupKeys(n bill.Notification) [][]byte {
 
 // inStatePrefix is what the entries of all notifications in a state begin with.
 func inStatePrefix(s bill.NotificationState) []byte {
-	return appendText([]byte{kindInState}, string(s))
+	return appendText(newKey(kindInState), string(s))
 }
 
 func untoldKey(n bill.Notification) []byte {
-	key := append([]byte{kindUntold}, placeOf(n.BillCreatedAt, "")...)
+	key := appendPlace(newKey(kindUntold), n.BillCreatedAt, "")
 	return append(appendText(key, n.Bill), n.ID...)
 }
 
 // toldPrefix is what the entries of all notifications about a bill begin with.
 func toldPrefix(billID string) []byte {
-	return appendText([]byte{kindTold}, billID)
+	return appendText(newKey(kindTold), billID)
 }
 
 func toldKey(n bill.Notification) []byte {
@@ -245,13 +252,13 @@ func idOfTold(key, prefix []byte) (string, error) {
 }
 
 func createdKey(at time.Time, id string) []byte {
-	return append([]byte{kindCreated}, placeOf(at, id)...)
+	return appendPlace(newKey(kindCreated), at, id)
 }
 
 // dueKey is the entry of an id in one of the indexes that sort by time, oldest
 // first.
 func dueKey(kind byte, at time.Time, id string) []byte {
-	return append(appendTime([]byte{kind}, at), id...)
+	return append(appendTime(newKey(kind), at), id...)
 }
 
 // timeEnd is where a time ends in the keys of createdKey and dueKey.
@@ -277,6 +284,9 @@ func appendText(key []byte, text string) []byte {
 }
 
 func appendEscaped(key []byte, text string) []byte {
+	if strings.IndexByte(text, 0) < 0 {
+		return append(key, text...)
+	}
 	for i := range len(text) {
 		key = append(key, text[i])
 		if text[i] == 0 {

@@ -67,7 +67,8 @@ func (s *store) PendingNotification(ctx context.Context, url string, key bill.Or
 type sealedNotification struct {
 	bill.Notification
 	record write
-	place  *write // of the pending one; nil for one that is not
+	after  [][]byte // its index entries from now on
+	place  *write   // of the pending one; nil for one that is not
 }
 
 func sealNotification(n bill.Notification) (sealedNotification, error) {
@@ -75,7 +76,7 @@ func sealNotification(n bill.Notification) (sealedNotification, error) {
 	if err != nil {
 		return sealedNotification{}, err
 	}
-	sealed := sealedNotification{Notification: n, record: record}
+	sealed := sealedNotification{Notification: n, record: record, after: notificationIndexKeys(n)}
 	if n.State == bill.Pending {
 		place, err := sealedWrite(pendingKey(n.URL, n.OrderKey()), n.ID)
 		if err != nil {
@@ -90,6 +91,9 @@ func sealNotification(n bill.Notification) (sealedNotification, error) {
 // change, their index entries included. Who is pending is decided over all of
 // them: the old one may stand behind the one that takes its place.
 func (c *sealedChange) prepareNotifications(txn *badgerdb.Txn, set *writeSet) error {
+	if len(c.notifications) == 0 {
+		return nil
+	}
 	changed := make(map[string]bool, len(c.notifications))
 	var left [][]byte // places of those that were pending before
 	for _, n := range c.notifications {
@@ -115,7 +119,7 @@ func (c *sealedChange) prepareNotifications(txn *badgerdb.Txn, set *writeSet) er
 			set.counted.Notification(held, -1)
 		}
 		set.counted.Notification(n.Notification, 1)
-		set.replace(before, notificationIndexKeys(n.Notification))
+		set.replace(before, n.after)
 	}
 	return c.preparePending(txn, changed, left, set)
 }

@@ -20,11 +20,17 @@ type place []byte
 const placeTime = timeEnd - 1 // bytes of a place that are its time
 
 func placeOf(at time.Time, id string) place {
-	p := appendTime(nil, at)
-	for i := range p {
-		p[i] = ^p[i]
+	return appendPlace(make([]byte, 0, placeTime+len(id)), at, id)
+}
+
+// appendPlace ends a key with a place.
+func appendPlace(key []byte, at time.Time, id string) []byte {
+	begin := len(key)
+	key = appendTime(key, at)
+	for i := range key[begin:] {
+		key[begin+i] = ^key[begin+i]
 	}
-	return append(p, id...)
+	return append(key, id...)
 }
 
 func (p place) at() time.Time {
