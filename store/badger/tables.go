@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -19,10 +20,15 @@ import (
 	"github.com/caddy-qlink/caddy-qlink/bill"
 )
 
-// verifyAtOnce bounds the bytes of tables that are read before the store
-// serves: a second or two. What a larger store has beyond that is read while
-// it serves, the older tables last.
-const verifyAtOnce = 1 << 30
+// What is read of the tables before the store serves: at most so many bytes, and
+// after a part of them no more than there is time for, as a large store on a
+// slow disk is to start too. The rest is read while it serves, the older tables
+// last.
+const (
+	verifyAtOnce  = 1 << 30
+	verifyAtLeast = 64 << 20 // however long it takes
+	verifyFor     = time.Second
+)
 
 // tableFile is a table of the database, as its MANIFEST lists it.
 type tableFile struct {
@@ -37,18 +43,20 @@ type tableFile struct {
 // that last. So every block of every table is verified, once at each start,
 // before Badger sees it.
 
-// verifyTables verifies the given tables until bound bytes are read, and
-// returns those that are left.
+// verifyTables verifies the given tables until bound bytes are read, or the time
+// is over, and returns those that are left.
 func verifyTables(ctx context.Context, files []tableFile, bound int64) (left []tableFile, err error) {
+	begin := time.Now()
+	var total int64
 	for i, file := range files {
-		if bound <= 0 {
+		if total >= bound || total >= verifyAtLeast && time.Since(begin) >= verifyFor {
 			return files[i:], nil
 		}
 		read, err := file.verify()
 		if err := errors.Join(err, ctx.Err()); err != nil {
 			return nil, err
 		}
-		bound -= read
+		total += read
 	}
 	return nil, nil
 }
@@ -68,17 +76,31 @@ func (s *store) verifyLater(files []tableFile) {
 	go func() {
 		defer close(ended)
 		for _, file := range files {
-			if ctx.Err() != nil {
-				return
-			}
+			begin := time.Now()
 			if _, err := file.verify(); err != nil {
 				s.logger().Error("the store is damaged and serves nobody any more", zap.Error(err))
 				s.witness.found(err)
 				s.committer.breakWith(fmt.Errorf("%w: %w", bill.ErrUnavailable, err))
 				return
 			}
+			if !idle(ctx, time.Since(begin)) {
+				return
+			}
 		}
 	}()
+}
+
+// idle leaves the processor and the disk to those who are served meanwhile, and
+// reports whether to go on.
+func idle(ctx context.Context, pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // stop returns when nothing is read any more.
