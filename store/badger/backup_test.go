@@ -493,7 +493,7 @@ func TestABackupThatSaysOneThingAndHoldsAnotherIsRefused(t *testing.T) {
 		}
 		return backupRecord{key: key, value: w.value}
 	}
-	one := sealed(textKey(kindBill, "1"), change("1").Bills[0].Bill)
+	one := sealed(textKey(kindBill, "1"), &change("1").Bills[0].Bill)
 	flipped := backupRecord{key: one.key, value: append(bytes.Clone(one.value[:len(one.value)-1]), 0)}
 	for name, records := range map[string][]backupRecord{
 		"no state":          {one},

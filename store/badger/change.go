@@ -79,10 +79,10 @@ func (s *store) seal(c bill.Change) (*sealedChange, error) {
 		}
 		sealed.order = &sealedOrder{write: w, revision: c.Order.Revision}
 	}
-	for _, change := range c.Bills {
-		b, err := sealBill(change)
+	for i := range c.Bills {
+		b, err := sealBill(&c.Bills[i])
 		if err != nil {
-			return nil, fmt.Errorf("bill %.80q: %w", change.Bill.ID, err)
+			return nil, fmt.Errorf("bill %.80q: %w", c.Bills[i].Bill.ID, err)
 		}
 		sealed.bills = append(sealed.bills, b)
 	}
@@ -110,7 +110,7 @@ func (s *store) seal(c bill.Change) (*sealedChange, error) {
 	return sealed, nil
 }
 
-func sealBill(c bill.BillChange) (sealedBill, error) {
+func sealBill(c *bill.BillChange) (sealedBill, error) {
 	id := c.Bill.ID
 	sealed := sealedBill{bill: c.Bill, key: textKey(kindBill, id), after: indexKeys(c.Bill), forget: c.Forget}
 	sealed.writes = make([]write, 0, 2+len(c.Events))
@@ -119,7 +119,7 @@ func sealBill(c bill.BillChange) (sealedBill, error) {
 		sealed.writes = append(sealed.writes, w)
 		return err
 	}
-	if err := add(sealed.key, c.Bill); err != nil {
+	if err := add(sealed.key, &c.Bill); err != nil {
 		return sealedBill{}, err
 	}
 	if c.Details != nil {
@@ -127,8 +127,8 @@ func sealBill(c bill.BillChange) (sealedBill, error) {
 			return sealedBill{}, err
 		}
 	}
-	for i, event := range c.Events {
-		if err := add(eventKey(id, c.Bill.Revision, uint32(i)), event); err != nil {
+	for i := range c.Events {
+		if err := add(eventKey(id, c.Bill.Revision, uint32(i)), &c.Events[i]); err != nil {
 			return sealedBill{}, err
 		}
 	}
@@ -141,7 +141,7 @@ func sealedWrite(key []byte, v any) (write, error) {
 }
 
 func (s *store) sealAnswer(i bill.Idempotency) (write, error) {
-	w, err := sealedWrite(textKey(kindIdempotency, i.Key), i)
+	w, err := sealedWrite(textKey(kindIdempotency, i.Key), &i)
 	w.expiresAt = later(i.ExpiresAt, s.now().Add(rememberAtLeast))
 	return w, err
 }

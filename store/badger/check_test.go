@@ -55,7 +55,7 @@ func resealed[T any](t *testing.T, db *badgerdb.DB, key []byte, change func(*T))
 			return err
 		}
 		change(&v)
-		w, err := sealedWrite(key, v)
+		w, err := sealedWrite(key, &v)
 		if err != nil {
 			return err
 		}
@@ -124,7 +124,7 @@ func TestEachPlantedDamageIsFoundAndNothingElse(t *testing.T) {
 		},
 		"a place of no notification": {
 			func(t *testing.T, db *badgerdb.DB) {
-				mustSeal(t, db, pendingKey("https://else.example", notified.OrderKey()), "n-gone")
+				mustSeal(t, db, pendingKey("https://else.example", notified.OrderKey()), new("n-gone"))
 			},
 			FindingIndex, []string{`notification "n-gone"`, "is not there"},
 		},
@@ -143,17 +143,17 @@ func TestEachPlantedDamageIsFoundAndNothingElse(t *testing.T) {
 			FindingRecord, []string{"not its own"},
 		},
 		"details of no bill": {
-			func(t *testing.T, db *badgerdb.DB) { mustSeal(t, db, textKey(kindDetails, "gone"), bill.Details{}) },
+			func(t *testing.T, db *badgerdb.DB) { mustSeal(t, db, textKey(kindDetails, "gone"), &bill.Details{}) },
 			FindingRecord, []string{"details", `bill "gone"`, "not there"},
 		},
 		"an event of no bill": {
-			func(t *testing.T, db *badgerdb.DB) { mustSeal(t, db, eventKey("go\x00ne", 1, 0), bill.Event{}) },
+			func(t *testing.T, db *badgerdb.DB) { mustSeal(t, db, eventKey("go\x00ne", 1, 0), &bill.Event{}) },
 			FindingRecord, []string{"event", `bill "go\x00ne"`, "not there"},
 		},
 		"an order without its bill": {
 			func(t *testing.T, db *badgerdb.DB) {
 				record, _ := bill.OrderRecord{Key: stranger.OrderKey(), Revision: 1}.With(stranger)
-				mustSeal(t, db, orderKey(record.Key), record)
+				mustSeal(t, db, orderKey(record.Key), &record)
 			},
 			FindingOrder, []string{"Ostranger", `bill "stranger" as CREATED`, "no such bill"},
 		},

@@ -59,7 +59,7 @@ func (s *store) sealRecord(r bill.Record) (sealed sealedRecord, err error) {
 // sealWhole gives all events the revision that the bill has: later ones sort
 // behind them.
 func sealWhole(whole bill.WholeBill) (sealedRecord, error) {
-	b, err := sealBill(bill.BillChange{Bill: whole.Bill, Details: whole.Details, Events: whole.Events})
+	b, err := sealBill(&bill.BillChange{Bill: whole.Bill, Details: whole.Details, Events: whole.Events})
 	if err != nil {
 		return sealedRecord{}, fmt.Errorf("bill %.80q: %w", whole.Bill.ID, err)
 	}

@@ -140,7 +140,7 @@ func (b *builder) notifications() error {
 				return err
 			}
 			held.BillCreatedAt = about.CreatedAt
-			record, err := sealedWrite(item.KeyCopy(nil), held)
+			record, err := sealedWrite(item.KeyCopy(nil), &held)
 			if err != nil {
 				return err
 			}

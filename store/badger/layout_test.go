@@ -95,7 +95,7 @@ func takeBack(t *testing.T, dir string) {
 			case key[0] == kindNotification:
 				n, _ := value[bill.Notification](it.Item())
 				n.BillCreatedAt = time.Time{}
-				w, _ := sealedWrite(key, n)
+				w, _ := sealedWrite(key, &n)
 				err = batch.Set(key, w.value)
 			case key[0] == kindState:
 				held, _ := value[stateRecord](it.Item())

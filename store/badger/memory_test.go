@@ -44,10 +44,10 @@ func synthesize(w io.Writer, bills int) error {
 			err = write(change(fmt.Sprintf("%08d", n)))
 		}
 	}
-	each(func(c bill.Change) error { return add(textKey(kindBill, c.Bills[0].Bill.ID), c.Bills[0].Bill) })
+	each(func(c bill.Change) error { return add(textKey(kindBill, c.Bills[0].Bill.ID), &c.Bills[0].Bill) })
 	each(func(c bill.Change) error { return add(createdKey(noon, c.Bills[0].Bill.ID), nil) })
 	each(func(c bill.Change) error { return add(textKey(kindDetails, c.Bills[0].Bill.ID), c.Bills[0].Details) })
-	each(func(c bill.Change) error { return add(eventKey(c.Bills[0].Bill.ID, 1, 0), c.Bills[0].Events[0]) })
+	each(func(c bill.Change) error { return add(eventKey(c.Bills[0].Bill.ID, 1, 0), &c.Bills[0].Events[0]) })
 	each(func(c bill.Change) error { return add(textKey(kindOpen, c.Bills[0].Bill.ID), nil) })
 	each(func(c bill.Change) error { return add(orderKey(c.Order.Key), c.Order) })
 	if err == nil {

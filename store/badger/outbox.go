@@ -72,13 +72,13 @@ type sealedNotification struct {
 }
 
 func sealNotification(n bill.Notification) (sealedNotification, error) {
-	record, err := sealedWrite(textKey(kindNotification, n.ID), n)
+	record, err := sealedWrite(textKey(kindNotification, n.ID), &n)
 	if err != nil {
 		return sealedNotification{}, err
 	}
 	sealed := sealedNotification{Notification: n, record: record, after: notificationIndexKeys(n)}
 	if n.State == bill.Pending {
-		place, err := sealedWrite(pendingKey(n.URL, n.OrderKey()), n.ID)
+		place, err := sealedWrite(pendingKey(n.URL, n.OrderKey()), &n.ID)
 		if err != nil {
 			return sealedNotification{}, err
 		}

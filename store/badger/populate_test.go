@@ -156,14 +156,15 @@ func billRecords(add func(key []byte, v any), l *life) {
 
 func notificationRecords(add func(key []byte, v any), l *life) {
 	if l.isTold() {
-		add(textKey(kindNotification, l.told.ID), l.notification())
+		n := l.notification()
+		add(textKey(kindNotification, n.ID), &n)
 	}
 }
 
 func orderRecords(add func(key []byte, v any), l *life) {
 	add(orderKey(l.order.Key), &l.order)
 	if n := l.told; n.State == bill.Pending {
-		add(pendingKey(n.URL, n.OrderKey()), n.ID)
+		add(pendingKey(n.URL, n.OrderKey()), &n.ID)
 	}
 }
 

@@ -1,10 +1,14 @@
 package badger
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,19 +20,21 @@ import (
 // fixtureKey is the key that the fixture was sealed under.
 var fixtureKey = textKey(kindBill, "4be7a3b4-68b1-4d0a-a3c4-5c8a1f5b7d10")
 
-// fixture returns a record of format 1 as it lies in stores since the first
-// release: line by line, in hexadecimal.
-func fixture(t *testing.T) []byte {
-	t.Helper()
-	text, err := os.ReadFile("testdata/bill-format-1.hex")
-	if err != nil {
-		t.Fatal(err)
+// fixtures returns a record of each format, as it lies in stores since the
+// release that brought it: line by line, in hexadecimal.
+func fixtures(tb testing.TB) map[byte][]byte {
+	tb.Helper()
+	records := make(map[byte][]byte)
+	for _, format := range []byte{formatJSON, formatWire} {
+		text, err := os.ReadFile(fmt.Sprintf("testdata/bill-format-%d.hex", format))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if records[format], err = hex.DecodeString(strings.Join(strings.Fields(string(text)), "")); err != nil {
+			tb.Fatal(err)
+		}
 	}
-	record, err := hex.DecodeString(strings.Join(strings.Fields(string(text)), ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return record
+	return records
 }
 
 func fixtureBill() bill.Bill {
@@ -45,61 +51,189 @@ func fixtureBill() bill.Bill {
 	}
 }
 
-func TestARecordOfFormat1CanBeReadForEver(t *testing.T) {
-	got, err := openRecord[bill.Bill](fixtureKey, fixture(t))
+func TestARecordOfEveryFormatCanBeReadForEver(t *testing.T) {
+	for format, record := range fixtures(t) {
+		got, err := openRecord[bill.Bill](fixtureKey, record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(fixtureBill(), got); record[0] != format || diff != "" {
+			t.Errorf("format %d: read (-want +got):\n%s", format, diff)
+		}
+	}
+}
+
+func TestARecordIsWrittenAsItWas(t *testing.T) {
+	b := fixtureBill()
+	record, err := seal(fixtureKey, &b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(fixtureBill(), got); diff != "" {
-		t.Errorf("read (-want +got):\n%s", diff)
+	if want := fixtures(t)[formatWire]; !bytes.Equal(record, want) {
+		t.Errorf("%x, want %x", record, want)
+	}
+	if cap(record) > len(record)+len(record)/4 {
+		t.Errorf("it takes %d bytes of memory for %d", cap(record), len(record))
+	}
+}
+
+// Buffers are shared by all who seal.
+func TestARecordStaysAsItIsWhenOthersAreSealed(t *testing.T) {
+	var tasks sync.WaitGroup
+	for range 8 {
+		tasks.Go(func() {
+			for n := range 500 {
+				want := change(strings.Repeat("x", n*n%1000)).Bills[0].Bill
+				record, err := seal(fixtureKey, &want)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				runtime.Gosched()
+				got, err := openRecord[bill.Bill](fixtureKey, record)
+				if diff := cmp.Diff(want, got); err != nil || diff != "" {
+					t.Errorf("%v, read (-want +got):\n%s", err, diff)
+					return
+				}
+			}
+		})
+	}
+	tasks.Wait()
+}
+
+func TestTextThatIsNotUTF8IsNotSealed(t *testing.T) {
+	if record, err := seal(fixtureKey, &bill.Bill{Shop: "\xff"}); err == nil {
+		t.Errorf("sealed: %x", record)
+	}
+	if record, err := seal(stateKey, state{Store: "\xff"}); err == nil {
+		t.Errorf("sealed: %x", record)
 	}
 }
 
 func TestEveryFlippedBitIsNoticed(t *testing.T) {
-	record := fixture(t)
-	for i := range record {
-		for bit := range 8 {
-			record[i] ^= 1 << bit
-			if _, err := openRecord[bill.Bill](fixtureKey, record); !errors.Is(err, ErrDamaged) {
-				t.Fatalf("byte %d, bit %d: %v", i, bit, err)
+	for format, record := range fixtures(t) {
+		for i := range record {
+			for bit := range 8 {
+				record[i] ^= 1 << bit
+				if _, err := openRecord[bill.Bill](fixtureKey, record); !errors.Is(err, ErrDamaged) {
+					t.Fatalf("format %d, byte %d, bit %d: %v", format, i, bit, err)
+				}
+				record[i] ^= 1 << bit
 			}
-			record[i] ^= 1 << bit
 		}
 	}
 }
 
 func TestACutRecordIsNoticed(t *testing.T) {
-	record := fixture(t)
-	for length := range record {
-		if _, err := openRecord[bill.Bill](fixtureKey, record[:length]); !errors.Is(err, ErrDamaged) {
-			t.Fatalf("cut to %d bytes: %v", length, err)
+	for format, record := range fixtures(t) {
+		for length := range record {
+			if _, err := openRecord[bill.Bill](fixtureKey, record[:length]); !errors.Is(err, ErrDamaged) {
+				t.Fatalf("format %d, cut to %d bytes: %v", format, length, err)
+			}
 		}
 	}
 }
 
 func TestARecordUnderAnothersKeyIsNoticed(t *testing.T) {
-	if _, err := openRecord[bill.Bill](textKey(kindBill, "another"), fixture(t)); !errors.Is(err, ErrDamaged) {
-		t.Errorf("opened: %v", err)
+	for format, record := range fixtures(t) {
+		if _, err := openRecord[bill.Bill](textKey(kindBill, "another"), record); !errors.Is(err, ErrDamaged) {
+			t.Errorf("format %d: opened: %v", format, err)
+		}
+	}
+}
+
+// resummed returns a record with the given beginning and a checksum that is right.
+func resummed(body ...byte) []byte { return withSum(fixtureKey, body) }
+
+func TestContentThatCannotBeReadIsDamage(t *testing.T) {
+	for what, record := range map[string][]byte{
+		"no JSON":             resummed(formatJSON, '{'),
+		"half a field":        resummed(formatWire, 0x0a, 0x05, 'x'),
+		"another's type":      resummed(formatWire, 0x08, 0x01),
+		"a binary form of it": resummed(formatWire, 0x0a, 0x01, 'x'),
+	} {
+		_, err := openRecord[bill.Bill](fixtureKey, record)
+		if what == "a binary form of it" { // of what has none
+			_, err = openRecord[stateRecord](fixtureKey, record)
+		}
+		if !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 
 func TestAFormatOfTheFutureIsNotTakenForDamage(t *testing.T) {
-	record := fixture(t)
-	body := record[:len(record)-sumSize]
-	body[0] = 2
-	sum := checksum(fixtureKey, body)
-	record = append(body, byte(sum>>24), byte(sum>>16), byte(sum>>8), byte(sum))
-	_, err := openRecord[bill.Bill](fixtureKey, record)
-	if !errors.Is(err, ErrNewerFormat) || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "format 2") {
+	_, err := openRecord[bill.Bill](fixtureKey, resummed(formatWire+1, '{', '}'))
+	if !errors.Is(err, ErrNewerFormat) || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "format 3") {
 		t.Errorf("opened: %v", err)
 	}
 }
 
 func FuzzNoRecordMakesOpeningPanic(f *testing.F) {
-	f.Add([]byte("b"), []byte{formatJSON, '{', '}', 0, 0, 0, 0})
-	f.Fuzz(func(t *testing.T, key, record []byte) {
-		if _, err := openRecord[bill.Bill](key, record); err == nil && len(record) <= 1+sumSize {
+	for _, record := range fixtures(f) {
+		f.Add(fixtureKey, record[:len(record)-sumSize])
+	}
+	f.Add([]byte("b"), []byte{formatJSON, '{', '}'})
+	f.Fuzz(func(t *testing.T, key, body []byte) {
+		if _, err := openRecord[bill.Bill](key, body); err == nil && len(body) <= 1+sumSize {
 			t.Error("opened a record of nothing")
 		}
+		// As if somebody who knows the checksum had written it.
+		v, err := openRecord[bill.Bill](key, withSum(key, body))
+		if err != nil || body[0] != formatWire {
+			return
+		}
+		if _, err := seal(key, &v); err != nil {
+			t.Errorf("what was opened cannot be sealed: %v", err)
+		}
 	})
+}
+
+func BenchmarkSealBill(b *testing.B) {
+	v := fixtureBill()
+	benchmarkSeal(b, &v)
+}
+
+func BenchmarkSealOrder(b *testing.B) { benchmarkSeal(b, change("1").Order) }
+
+func BenchmarkSealEvent(b *testing.B) { benchmarkSeal(b, &change("1").Bills[0].Events[0]) }
+
+func BenchmarkSealNotification(b *testing.B) {
+	n := told(fixtureBill(), true)
+	benchmarkSeal(b, &n)
+}
+
+func benchmarkSeal(b *testing.B, v any) {
+	b.Helper()
+	b.ReportAllocs()
+	var record []byte
+	for b.Loop() {
+		var err error
+		if record, err = seal(fixtureKey, v); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(record)), "bytes")
+}
+
+func BenchmarkOpenBill(b *testing.B) { benchmarkOpen(b, fixtureBill()) }
+
+func BenchmarkOpenOrder(b *testing.B) { benchmarkOpen(b, *change("1").Order) }
+
+func BenchmarkOpenEvent(b *testing.B) { benchmarkOpen(b, change("1").Bills[0].Events[0]) }
+
+func BenchmarkOpenNotification(b *testing.B) { benchmarkOpen(b, told(fixtureBill(), true)) }
+
+func benchmarkOpen[T any](b *testing.B, v T) {
+	b.Helper()
+	record, err := seal(fixtureKey, &v)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := openRecord[T](fixtureKey, record); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -237,7 +237,7 @@ func TestADamagedWitnessRefusesTheStore(t *testing.T) {
 
 func TestAWitnessOfANewerVersionIsNotTakenForDamage(t *testing.T) {
 	dir := closedStore(t, 1)
-	record := append([]byte{currentFormat + 1}, "{}"...)
+	record := append([]byte{formatWire + 1}, "{}"...)
 	sum := checksum([]byte(witnessName), record)
 	record = append(record, byte(sum>>24), byte(sum>>16), byte(sum>>8), byte(sum))
 	if err := os.WriteFile(filepath.Join(dir, witnessName), record, 0o600); err != nil {
