@@ -147,7 +147,7 @@ func (r CancelReason) settles() Source {
 type Details struct {
 	Description string `json:"description,omitzero"`
 	Metadata    string `json:"metadata,omitzero"` // JSON text; never shown on unsigned endpoints
-	Items       []Item `json:"items,omitzero"`
+	Items       []Item `json:"items,omitempty"`   // an empty list is none
 	ReturnURL   string `json:"returnUrl,omitzero"`
 }
 

@@ -34,7 +34,7 @@ type Notification struct {
 	RedeliveredAt time.Time `json:"redeliveredAt,omitzero"` // when an operator last had it sent again
 
 	BillCreatedAt time.Time `json:"billCreatedAt,omitzero"` // the bill's CreatedAt; orders the listing of what shops were not told
-	Log           []Try     `json:"log,omitzero"`           // the latest tries, MaxLog of them at most, oldest first
+	Log           []Try     `json:"log,omitempty"`          // the latest tries, MaxLog of them at most, oldest first; an empty list is none
 }
 
 // MaxLog bounds the tries that a notification remembers one by one: more than

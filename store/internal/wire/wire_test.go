@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"reflect"
@@ -153,6 +154,10 @@ func TestWhatIsStoredIsWhatJSONStores(t *testing.T) {
 				}
 				if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 					t.Fatalf("read (-by JSON +read):\n%s", diff)
+				}
+				// A migration compares stores by this text.
+				if again, err := codec.Marshal(got); err != nil || !bytes.Equal(again, text) {
+					t.Fatalf("as JSON it is %s, %v, and was %s", again, err, text)
 				}
 			})
 		})
