@@ -23,7 +23,7 @@ const (
 	betweenParts = "\n----------\n"
 )
 
-func adapt(t *testing.T, text string) ([]byte, error) {
+func adapt(t testing.TB, text string) ([]byte, error) {
 	t.Helper()
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	return config, err

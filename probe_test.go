@@ -144,7 +144,7 @@ http://:0 {
 }
 
 // load runs a configuration in this process, until the test ends.
-func load(t *testing.T, text string) error {
+func load(t testing.TB, text string) error {
 	t.Helper()
 	config, err := adapt(t, text)
 	if err != nil {
@@ -159,7 +159,7 @@ func load(t *testing.T, text string) error {
 }
 
 // run loads what must load, and returns the site's URL.
-func run(t *testing.T, text string) string {
+func run(t testing.TB, text string) string {
 	t.Helper()
 	if err := load(t, text); err != nil {
 		t.Fatal(err)
@@ -167,12 +167,12 @@ func run(t *testing.T, text string) string {
 	return siteURL(t)
 }
 
-func siteURL(t *testing.T) string {
+func siteURL(t testing.TB) string {
 	t.Helper()
 	return "http://" + httpApp(t).Servers["srv0"].Listeners()[0].Addr().String()
 }
 
-func httpApp(t *testing.T) *caddyhttp.App {
+func httpApp(t testing.TB) *caddyhttp.App {
 	t.Helper()
 	app, err := caddy.ActiveContext().App("http")
 	if err != nil {
