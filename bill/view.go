@@ -8,7 +8,7 @@ import (
 
 // View is the public form of a bill, on every endpoint and in every
 // notification. A time that does not apply, or is not known, is "", as every
-// other text that is missing.
+// other text that is missing. AppendView writes the same.
 type View struct {
 	ID               string         `json:"id"`
 	Account          string         `json:"account"`
@@ -70,8 +70,12 @@ func (a Action) view() ActionView {
 // Timestamp writes a time as every JSON form has it: RFC 3339 in UTC, and nothing
 // for the zero time.
 func Timestamp(t time.Time) string {
+	return string(appendTimestamp(nil, t))
+}
+
+func appendTimestamp(dst []byte, t time.Time) []byte {
 	if t.IsZero() {
-		return ""
+		return dst
 	}
-	return t.UTC().Format(time.RFC3339Nano)
+	return t.UTC().AppendFormat(dst, time.RFC3339Nano)
 }

@@ -57,7 +57,7 @@ func (h *Handler) answerPress(w http.ResponseWriter, r *http.Request, id string,
 		h.failBuyer(w, r, err, false)
 	default:
 		h.admit(w, r, b)
-		h.writeJSON(w, r, status, typeJSON, h.view(r, b))
+		write(w, r, status, typeJSON, h.encodeView(r, &b))
 	}
 }
 

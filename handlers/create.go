@@ -80,7 +80,7 @@ func (h *Handler) answerOrder(w http.ResponseWriter, r *http.Request, created pa
 	}
 	h.admit(w, r, created.Bill)
 	w.Header().Set("Location", h.billURL(r, created.Bill.ID))
-	h.writeJSON(w, r, status, typeJSON, h.view(r, created.Bill))
+	write(w, r, status, typeJSON, h.encodeView(r, &created.Bill))
 }
 
 // answerRefusedOrder words the engine's refusal. That the buyer was not

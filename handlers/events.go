@@ -122,10 +122,7 @@ func (s *stream) begin(b bill.Bill, known uint64) error {
 
 // tell sends a bill as an event, after what is given.
 func (s *stream) tell(b bill.Bill, before string) error {
-	body, _, err := s.encodeBill(s.request, b)
-	if err != nil {
-		return err
-	}
+	body := s.encodeView(s.request, &b)
 	return s.send(fmt.Sprintf("%sid: %d\nevent: bill\ndata: %s\n\n", before, b.Version, body))
 }
 

@@ -63,7 +63,7 @@ func (h *Handler) cancelOrder(w http.ResponseWriter, r *http.Request, code strin
 		h.fail(w, r, err)
 		return
 	}
-	h.writeJSON(w, r, cancelStatus(b), typeJSON, h.view(r, b))
+	write(w, r, cancelStatus(b), typeJSON, h.encodeView(r, &b))
 }
 
 // acceptSigned checks a signed request whose body says nothing; where it

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -44,11 +43,8 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request, id string) {
 
 // writeBill answers with a bill, or that it has not changed.
 func (h *Handler) writeBill(w http.ResponseWriter, r *http.Request, b bill.Bill) {
-	body, tag, err := h.encodeBill(r, b)
-	if err != nil {
-		h.fail(w, r, err)
-		return
-	}
+	body := h.encodeView(r, &b)
+	tag := tagOf(&b, body)
 	h.admit(w, r, b)
 	w.Header().Set("ETag", tag)
 	if hasTag(r.Header.Values("If-None-Match"), tag) {
@@ -58,16 +54,15 @@ func (h *Handler) writeBill(w http.ResponseWriter, r *http.Request, b bill.Bill)
 	write(w, r, http.StatusOK, typeJSON, body)
 }
 
-// encodeBill returns a bill's JSON and its entity tag: the version, for people
-// to read, and a hash, since the same version has another payUrl under another
+// tagOf returns the entity tag of a bill's JSON: the version, for people to
+// read, and a hash, since the same version has another payUrl under another
 // host.
-func (h *Handler) encodeBill(r *http.Request, b bill.Bill) (body []byte, tag string, err error) {
-	body, err = encodeJSON(h.view(r, b))
-	if err != nil {
-		return nil, "", fmt.Errorf("encode bill %s: %w", b.ID, err)
-	}
+func tagOf(b *bill.Bill, body []byte) string {
 	sum := sha256.Sum256(body)
-	return body, fmt.Sprintf(`"%d-%s"`, b.Version, hex.EncodeToString(sum[:6])), nil
+	tag := make([]byte, 0, 40)
+	tag = strconv.AppendUint(append(tag, '"'), b.Version, 10)
+	tag = hex.AppendEncode(append(tag, '-'), sum[:6])
+	return string(append(tag, '"'))
 }
 
 // await waits until the bill is not the one the client knows. A client that
@@ -75,10 +70,7 @@ func (h *Handler) encodeBill(r *http.Request, b bill.Bill) (body []byte, tag str
 // after a bill that has ended, whose next change may never come.
 func (h *Handler) await(r *http.Request, b bill.Bill, wait time.Duration) (bill.Bill, error) {
 	known := r.Header.Values("If-None-Match")
-	_, tag, err := h.encodeBill(r, b)
-	if err != nil {
-		return bill.Bill{}, err
-	}
+	tag := tagOf(&b, h.encodeView(r, &b))
 	if len(known) > 0 && !hasTag(known, tag) || len(known) == 0 && b.Status.Final() {
 		return b, nil
 	}
@@ -99,6 +91,9 @@ func (h *Handler) await(r *http.Request, b bill.Bill, wait time.Duration) (bill.
 // requestedWait is how long the client is ready to wait, and whether that is a
 // preference of the header: ?wait wins over it, since who writes it means it.
 func requestedWait(r *http.Request) (wait time.Duration, preferred bool, err error) {
+	if r.URL.RawQuery == "" { // as usual: there is nothing to parse
+		return preferredWait(r), true, nil
+	}
 	query := r.URL.Query()
 	if !query.Has("wait") {
 		return preferredWait(r), true, nil
