@@ -40,5 +40,7 @@ func isIdempotencyKey(text string) bool {
 // digest is the SHA-256 of a body in hexadecimal.
 func digest(body []byte) string {
 	sum := sha256.Sum256(body)
-	return hex.EncodeToString(sum[:])
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:])
 }

@@ -13,8 +13,8 @@ const maxBody = 1 << 20
 
 // endpoint is a resource: what it does by method, and what of its path varies.
 type endpoint struct {
-	get  func(http.ResponseWriter, *http.Request, string)
-	post func(http.ResponseWriter, *http.Request, string)
+	get  func(*Handler, http.ResponseWriter, *http.Request, string)
+	post func(*Handler, http.ResponseWriter, *http.Request, string)
 	arg  string // a bill's id or an order's code
 
 	buyer   bool // browsers may call it: CORS applies
@@ -38,9 +38,9 @@ func (h *Handler) ServeEndpoint(w http.ResponseWriter, r *http.Request, path str
 	}
 	switch {
 	case e.get != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead):
-		e.get(w, r, e.arg)
+		e.get(h, w, r, e.arg)
 	case e.post != nil && r.Method == http.MethodPost:
-		e.post(w, r, e.arg)
+		e.post(h, w, r, e.arg)
 	default:
 		w.Header().Set("Allow", strings.Join(e.methods(), ", "))
 		if e.webhook {
@@ -59,23 +59,23 @@ func (h *Handler) find(path string) (endpoint, bool) {
 	}
 	switch {
 	case match(segments, "payNotification"):
-		return endpoint{post: h.notification, webhook: true}, true
+		return endpoint{post: (*Handler).notification, webhook: true}, true
 	case match(segments, "health"):
-		return endpoint{get: h.health}, true
+		return endpoint{get: (*Handler).health}, true
 	case match(segments, "pay", "*"):
-		return endpoint{get: h.payPage, arg: canonicalID(segments[1]), buyer: true}, true
+		return endpoint{get: (*Handler).payPage, arg: canonicalID(segments[1]), buyer: true}, true
 	case match(segments, "bills", "*"):
-		return endpoint{get: h.status, arg: canonicalID(segments[1]), buyer: true}, true
+		return endpoint{get: (*Handler).status, arg: canonicalID(segments[1]), buyer: true}, true
 	case match(segments, "bills", "*", "*"):
 		return h.findOfBill(canonicalID(segments[1]), segments[2])
 	case len(h.APISecrets) == 0:
 		return endpoint{}, false
 	case match(segments, "bills"):
-		return endpoint{post: h.create, buyer: true}, true
+		return endpoint{post: (*Handler).create, buyer: true}, true
 	case match(segments, "orders", "*"):
-		return endpoint{get: h.order, arg: segments[1]}, true
+		return endpoint{get: (*Handler).order, arg: segments[1]}, true
 	case match(segments, "orders", "*", "cancel"):
-		return endpoint{post: h.cancelOrder, arg: segments[1]}, true
+		return endpoint{post: (*Handler).cancelOrder, arg: segments[1]}, true
 	}
 	return endpoint{}, false
 }
@@ -84,19 +84,19 @@ func (h *Handler) findOfBill(id, what string) (endpoint, bool) {
 	e := endpoint{arg: id, buyer: true}
 	switch what {
 	case "events":
-		e.get = h.events
+		e.get = (*Handler).events
 	case "cancel":
-		e.post = h.cancelBill
+		e.post = (*Handler).cancelBill
 	case "refresh":
-		e.post = h.refresh
+		e.post = (*Handler).refresh
 	case "choose":
-		e.post = h.choose
+		e.post = (*Handler).choose
 	case "retry":
-		e.post = h.retry
+		e.post = (*Handler).retry
 	case "qr.svg":
-		e.get = h.qrSVG
+		e.get = (*Handler).qrSVG
 	case "qr.png":
-		e.get = h.qrPNG
+		e.get = (*Handler).qrPNG
 	default:
 		return endpoint{}, false
 	}
@@ -164,6 +164,5 @@ func isID(text string) bool {
 }
 
 func setCommonHeaders(header http.Header) {
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
+	setHeaders(header, "Cache-Control", "no-store", "X-Content-Type-Options", "nosniff")
 }

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/handlers"
 	"github.com/caddy-qlink/caddy-qlink/payment"
@@ -314,4 +316,18 @@ func TestABillWhoseDetailsAreDeletedIsShownAsItEnded(t *testing.T) {
 	w = s.do(signed(get("/qlink/orders/O1"), ""))
 	wantStatus(t, w, 200)
 	wantContains(t, w.Body.String(), `"paid":true,"paidBill":"`+billID+`"`)
+}
+
+// Handlers before us in Caddy's order add to what we have set.
+func TestWhatIsAddedToAHeaderOfAnAnswerStaysInIt(t *testing.T) {
+	s := newSite(t)
+	header := s.do(get(billPath)).Header()
+	for _, name := range []string{"Cache-Control", "X-Content-Type-Options", "Content-Type", "Content-Length"} {
+		before := header.Clone()
+		before.Add(name, "added")
+		header.Add(name, "added")
+		if diff := cmp.Diff(before, header); diff != "" {
+			t.Errorf("after an addition to %s (-want +got):\n%s", name, diff)
+		}
+	}
 }

@@ -21,6 +21,9 @@ type notificationAnswer struct {
 	Message string `json:"message,omitzero"`
 }
 
+// settledAnswer is the JSON of a notificationAnswer that says success.
+var settledAnswer = []byte(`{"success":true}`)
+
 // notification answers POST /payNotification (the document's section 8). No
 // store is touched before the signature is verified, and 200 is only said once
 // the change is durable.
@@ -55,13 +58,19 @@ func (h *Handler) notification(w http.ResponseWriter, r *http.Request, _ string)
 		h.answerUnsettled(w, n, err)
 		return
 	}
-	writeNotificationAnswer(w, http.StatusOK, notificationAnswer{Success: true})
+	answerNotification(w, http.StatusOK, settledAnswer)
 }
+
+// The gateway's headers under the names that net/http gives them.
+var (
+	signHeader   = http.CanonicalHeaderKey(qlink.HeaderSign)
+	appKeyHeader = http.CanonicalHeaderKey(qlink.HeaderAppKey)
+)
 
 // claims returns the signature that a request claims, and the accounts of the
 // app key it names; none unless both headers come exactly once.
 func (h *Handler) claims(r *http.Request) (sign string, candidates []*payment.Account) {
-	signs, keys := r.Header.Values(qlink.HeaderSign), r.Header.Values(qlink.HeaderAppKey)
+	signs, keys := r.Header[signHeader], r.Header[appKeyHeader]
 	if len(signs) != 1 || len(keys) != 1 || signs[0] == "" || keys[0] == "" {
 		return "", nil
 	}
@@ -120,15 +129,15 @@ func (h *Handler) refuseForgery(w http.ResponseWriter, r *http.Request, account 
 }
 
 func (h *Handler) refuseNotification(w http.ResponseWriter, status int, message string) {
-	writeNotificationAnswer(w, status, notificationAnswer{Message: message})
-}
-
-func writeNotificationAnswer(w http.ResponseWriter, status int, answer notificationAnswer) {
-	body, err := encodeJSON(answer)
+	body, err := encodeJSON(notificationAnswer{Message: message})
 	if err != nil {
 		// Two plain fields: it cannot happen, and must not look like success.
 		status, body = http.StatusInternalServerError, []byte(`{"success":false}`)
 	}
+	answerNotification(w, status, body)
+}
+
+func answerNotification(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", typeJSON)
 	w.WriteHeader(status)
 	// A gateway that has gone sends the notification again.
