@@ -53,7 +53,7 @@ const emitWait = 10 * time.Second
 // emit hands an event on a bill of a store to the listeners of the newest
 // configuration that uses the store and is up. That may be another one than the
 // one whose request or worker changed the bill.
-func (c *configurations) emit(key string, kind bill.NotificationType, b bill.View) {
+func (c *configurations) emit(key string, kind bill.NotificationType, b bill.Bill) {
 	deadline := time.Now().Add(emitWait)
 	for {
 		v, ok := c.newest(func(v *vault) bool { return v.key == key && v.listeners.up() })
@@ -81,12 +81,12 @@ func (l *listeners) up() bool {
 	}
 }
 
-func (l *listeners) emit(kind bill.NotificationType, b bill.View, logger *zap.Logger) {
+func (l *listeners) emit(kind bill.NotificationType, b bill.Bill, logger *zap.Logger) {
 	name := eventPrefix + string(kind)
 	if !l.app.ShouldEmit(name) {
 		return
 	}
-	data, err := eventData(b)
+	data, err := eventData(b.View(b.PayURL))
 	if err != nil {
 		logger.Error("event of a bill", zap.String("bill", b.ID), zap.Error(err))
 		return

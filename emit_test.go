@@ -157,14 +157,14 @@ func TestNothingIsHandedOnBeforeAllOfCaddyIsUp(t *testing.T) {
 		l := &listeners{ctx: ctx, app: app, started: make(chan struct{})}
 		starting := configurations{started: []*vault{{key: "k", listeners: l, logger: zap.NewNop()}}}
 		begun := time.Now()
-		starting.emit("another store's", bill.BillPaid, bill.View{})
+		starting.emit("another store's", bill.BillPaid, bill.Bill{})
 		if time.Since(begun) != 0 {
 			t.Error("it waits for nobody")
 		}
 		emitted := make(chan struct{})
 		go func() {
 			defer close(emitted)
-			starting.emit("k", bill.BillPaid, bill.View{})
+			starting.emit("k", bill.BillPaid, bill.Bill{})
 		}()
 		advance(emitWait / 2)
 		if came.Load() != 0 {

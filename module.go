@@ -143,7 +143,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		MinFreeSpace:  s.minFreeSpace,
 		Retention:     s.retention,
 		Metrics:       measured,
-		Emit:          func(kind bill.NotificationType, b bill.View) { running.emit(key, kind, b) },
+		Emit:          func(kind bill.NotificationType, b bill.Bill) { running.emit(key, kind, b) },
 		Logger:        a.logger,
 		Now:           time.Now,
 		NewID:         uuid.NewString,

@@ -280,7 +280,7 @@ var mutations = []mutation{
 	{
 		"durable before the call", "a commit that failed is a success", "payment/work.go",
 		"./payment TestAFailedCommitIsNoSuccess",
-		[]edit{{"\t\tif !errors.Is(err, bill.ErrConflict) {\n\t\t\treturn bill.Step{Bill: b}, fmt.Errorf(\"store %s of bill %s: %w\", e.Kind, id, err)\n\t\t}", "\t\tif !errors.Is(err, bill.ErrConflict) {\n\t\t\treturn step, nil\n\t\t}"}},
+		[]edit{{"\t\treturn bill.Step{Bill: b}, fmt.Errorf(\"store %s of bill %s: %w\", e.Kind, b.ID, err)\n", "\t\tif errors.Is(err, bill.ErrConflict) {\n\t\t\treturn step, err\n\t\t}\n\t\treturn step, nil\n"}},
 	},
 
 	// The disk.
@@ -309,12 +309,12 @@ var mutations = []mutation{
 	{
 		"outbox in the transaction", "stored after the change", "payment/work.go",
 		"./payment TestAChangeAndWhatTheShopIsToldOfItAreOneCommit",
-		[]edit{{"\t\t\terr = w.engine.commit(w.ctx, w.store, change)\n", "\t\t\ttold := change.Notifications\n\t\t\tchange = bill.Change{Order: change.Order, Bills: change.Bills}\n\t\t\terr = w.engine.commit(w.ctx, w.store, change)\n\t\t\tif err == nil && len(told) > 0 {\n\t\t\t\terr = w.engine.commit(w.ctx, w.store, bill.Change{Notifications: told})\n\t\t\t}\n"}},
+		[]edit{{"\t\terr = w.engine.commit(w.ctx, w.store, change)\n", "\t\ttold := change.Notifications\n\t\tchange = bill.Change{Order: change.Order, Bills: change.Bills}\n\t\terr = w.engine.commit(w.ctx, w.store, change)\n\t\tif err == nil && len(told) > 0 {\n\t\t\terr = w.engine.commit(w.ctx, w.store, bill.Change{Notifications: told})\n\t\t}\n"}},
 	},
 	{
 		"outbox in the transaction", "forgotten", "payment/work.go",
 		"./payment TestAShopIsToldOfEveryEndSignedAndWithTheBillAsItStood",
-		[]edit{{"if kind := c.Bill.NotificationType(); kind != \"\" {", "if kind := c.Bill.NotificationType(); kind == \"none\" {"}},
+		[]edit{{"\tif kind == \"\" {\n", "\tif kind != \"none\" {\n"}},
 	},
 	{
 		"outbox in the transaction", "an older one is not superseded", "payment/notify.go",

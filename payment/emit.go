@@ -15,14 +15,14 @@ const maxEvents = 1000
 // event is what happened to a bill, for whoever listens in this process.
 type event struct {
 	kind bill.NotificationType
-	bill bill.View
+	bill bill.Bill
 }
 
 // emitter hands events on, one after the other, from a goroutine that runs while
 // there are any. Nobody waits for it: what must not be lost is told by
 // notifications.
 type emitter struct {
-	to     func(kind bill.NotificationType, b bill.View)
+	to     func(kind bill.NotificationType, b bill.Bill)
 	logger *zap.Logger
 
 	mu      sync.Mutex
@@ -41,7 +41,7 @@ func (e *Engine) emit(b bill.Bill, line bill.Event) {
 		kind = bill.BillCreated
 	}
 	if kind != "" {
-		taken := e.emitter.take(event{kind: kind, bill: b.View(b.PayURL)})
+		taken := e.emitter.take(event{kind: kind, bill: b})
 		e.cfg.Metrics.Emitted(!taken)
 	}
 }

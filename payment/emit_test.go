@@ -21,7 +21,7 @@ type audience struct {
 
 func newAudience() *audience { return &audience{let: make(chan struct{})} }
 
-func (a *audience) hear(kind bill.NotificationType, b bill.View) {
+func (a *audience) hear(kind bill.NotificationType, b bill.Bill) {
 	<-a.let
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -109,7 +109,7 @@ func TestAListenersPanicIsItsOwn(t *testing.T) {
 		a := newAudience()
 		close(a.let)
 		c := newCounter(t, func(cfg *payment.Config) {
-			cfg.Emit = func(kind bill.NotificationType, b bill.View) {
+			cfg.Emit = func(kind bill.NotificationType, b bill.Bill) {
 				a.hear(kind, b)
 				panic("oh")
 			}

@@ -68,7 +68,7 @@ func (w *work) callApply(b bill.Bill, d bill.Details) (bill.Step, error) {
 			ActionValue: answer.ActionValue, ErrorCode: answer.ErrorCode,
 		}
 	}
-	step, err := w.record(b.ID, e)
+	step, err := w.recordOn(b, e)
 	if other, is := step.Bill.OtherAmount(); is && err == nil {
 		w.engine.cfg.Metrics.Alarmed(w.account.Name, AlarmOtherAmount)
 		w.engine.cfg.Logger.Error("the gateway's code asks for another amount than the bill: the page tells the buyer to check",

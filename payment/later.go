@@ -70,21 +70,23 @@ func (e *Engine) later(ctx context.Context, account *Account, step bill.Step) {
 	if step.Follow == bill.FollowNone || !e.background.begin() {
 		return
 	}
-	go func() {
-		defer e.background.end()
-		ctx := spanOf(ctx)
-		leasing, cancel := context.WithTimeout(ctx, leaseWait)
-		store, release, err := e.cfg.Store(leasing)
-		cancel()
-		if err == nil {
-			defer release()
-			_, err = e.work(ctx, store, account).pursue(step)
-		}
-		if err != nil {
-			e.cfg.Logger.Warn("follow-up put off", zap.String("bill", step.Bill.ID),
-				zap.String("follow", string(step.Follow)), zap.Error(err))
-		}
-	}()
+	go e.followUp(spanOf(ctx), account, step)
+}
+
+// followUp does so in the place that later took.
+func (e *Engine) followUp(ctx context.Context, account *Account, step bill.Step) {
+	defer e.background.end()
+	leasing, cancel := context.WithTimeout(ctx, leaseWait)
+	store, release, err := e.cfg.Store(leasing)
+	cancel()
+	if err == nil {
+		defer release()
+		_, err = e.work(ctx, store, account).pursue(step)
+	}
+	if err != nil {
+		e.cfg.Logger.Warn("follow-up put off", zap.String("bill", step.Bill.ID),
+			zap.String("follow", string(step.Follow)), zap.Error(err))
+	}
 }
 
 // cancelSiblings calls /cancel for the attempts that a payment put an end to.

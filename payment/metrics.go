@@ -184,7 +184,7 @@ func Alarms() []Alarm {
 }
 
 // alarmOf returns what is alarming about a step, or "".
-func alarmOf(step bill.Step) Alarm {
+func alarmOf(step *bill.Step) Alarm {
 	switch line := step.Line; {
 	case step.Conflict:
 		return AlarmConflict
@@ -201,7 +201,7 @@ func alarmOf(step bill.Step) Alarm {
 }
 
 // alarm counts what is alarming about a step.
-func (e *Engine) alarm(step bill.Step) {
+func (e *Engine) alarm(step *bill.Step) {
 	if alarm := alarmOf(step); alarm != "" {
 		e.cfg.Metrics.Alarmed(step.Bill.Account, alarm)
 	}

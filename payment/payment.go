@@ -98,7 +98,7 @@ type Config struct {
 	// Emit is told, soon after the commit and in the process alone, what shops are
 	// told too; never two calls at once. What it does not take in time is dropped. nil:
 	// nobody listens.
-	Emit func(kind bill.NotificationType, b bill.View)
+	Emit func(kind bill.NotificationType, b bill.Bill)
 
 	Logger *zap.Logger
 	Now    func() time.Time

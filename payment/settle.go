@@ -32,7 +32,7 @@ func (e *Engine) Settle(ctx context.Context, accounts []*Account, n qlink.Notifi
 	if err != nil || account == nil {
 		return e.unknown(ctx, store, accounts, n, sha256)
 	}
-	step, err := e.work(ctx, store, account).record(b.ID, notificationEvent(n, sha256, e.now()))
+	step, err := e.work(ctx, store, account).recordOn(b, notificationEvent(n, sha256, e.now()))
 	switch {
 	case err != nil:
 		return err

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 )
@@ -55,37 +55,53 @@ const callSlack = 5 * time.Second
 // means for the order's other attempts, as one transaction. It starts over
 // when somebody else changed the bill or its order meanwhile.
 func (w *work) record(id string, e bill.Event) (bill.Step, error) {
+	b, err := w.store.Bill(w.ctx, id)
+	if err != nil {
+		return bill.Step{}, fmt.Errorf("read bill %s: %w", id, err)
+	}
+	return w.recordOn(b, e)
+}
+
+// recordOn is record for who has just read the bill, or written it: whether it
+// has changed since, the commit finds out.
+func (w *work) recordOn(b bill.Bill, e bill.Event) (bill.Step, error) {
 	e.Actor = w.actor
 	for range maxRounds {
-		b, err := w.store.Bill(w.ctx, id)
-		if err != nil {
-			return bill.Step{}, fmt.Errorf("read bill %s: %w", id, err)
-		}
-		step, err := b.Next(e, w.rules())
-		if err != nil {
-			return bill.Step{Bill: b}, err
-		}
-		if overdue := !b.Due.IsZero() && !b.Due.After(w.now()); !overdue && !worthWriting(b, step) {
-			step.Bill = b
-			w.tell(step) // a full history is no reason to keep an alarm to ourselves
-			return step, nil
-		}
-		step.Bill.Due = w.engine.due(step.Bill, w.now())
-		change, err := w.change(b, &step)
-		if err == nil {
-			err = w.engine.commit(w.ctx, w.store, change)
-		}
-		if err == nil {
-			w.tell(step)
-			w.engine.announce(change)
-			w.engine.cancelSiblings(w.ctx, w.account, change.Bills[1:])
-			return step, nil
-		}
+		step, err := w.recordOnce(b, e)
 		if !errors.Is(err, bill.ErrConflict) {
-			return bill.Step{Bill: b}, fmt.Errorf("store %s of bill %s: %w", e.Kind, id, err)
+			return step, err
+		}
+		if b, err = w.store.Bill(w.ctx, b.ID); err != nil {
+			return bill.Step{}, fmt.Errorf("read bill %s: %w", step.Bill.ID, err)
 		}
 	}
-	return bill.Step{}, fmt.Errorf("%w: bill %s kept changing", bill.ErrUnavailable, id)
+	return bill.Step{}, fmt.Errorf("%w: bill %s kept changing", bill.ErrUnavailable, b.ID)
+}
+
+// recordOnce applies an event to the bill as it was read; bill.ErrConflict where
+// that, or its order, has changed since.
+func (w *work) recordOnce(b bill.Bill, e bill.Event) (bill.Step, error) {
+	step, err := b.Next(e, w.rules())
+	if err != nil {
+		return bill.Step{Bill: b}, err
+	}
+	if overdue := !b.Due.IsZero() && !b.Due.After(w.now()); !overdue && !worthWriting(b, step) {
+		step.Bill = b
+		w.tell(step) // a full history is no reason to keep an alarm to ourselves
+		return step, nil
+	}
+	step.Bill.Due = w.engine.due(step.Bill, w.now())
+	change, err := w.change(b, &step)
+	if err == nil {
+		err = w.engine.commit(w.ctx, w.store, change)
+	}
+	if err != nil {
+		return bill.Step{Bill: b}, fmt.Errorf("store %s of bill %s: %w", e.Kind, b.ID, err)
+	}
+	w.tell(step)
+	w.engine.announce(change)
+	w.engine.cancelSiblings(w.ctx, w.account, change.Bills[1:])
+	return step, nil
 }
 
 // worthWriting is false for an event that neither changes anything nor has
@@ -137,14 +153,20 @@ func (w *work) change(before bill.Bill, step *bill.Step) (change bill.Change, er
 // tellEnds adds what the shop is told of the bills that end with a change of b,
 // b's own end last: it supersedes those that it brought.
 func (w *work) tellEnds(change *bill.Change, b bill.Bill) error {
-	for _, c := range append(slices.Clone(change.Bills), bill.BillChange{Bill: b}) {
-		if kind := c.Bill.NotificationType(); kind != "" {
-			if err := w.tellShop(change, c.Bill, kind, *change.Order, nil); err != nil {
-				return err
-			}
+	for _, c := range change.Bills {
+		if err := w.tellEnd(change, c.Bill); err != nil {
+			return err
 		}
 	}
-	return nil
+	return w.tellEnd(change, b)
+}
+
+func (w *work) tellEnd(change *bill.Change, b bill.Bill) error {
+	kind := b.NotificationType()
+	if kind == "" {
+		return nil
+	}
+	return w.tellShop(change, b, kind, *change.Order, nil)
 }
 
 // announce wakes the deliverer where a change brought it work.
@@ -193,27 +215,44 @@ func (w *work) siblings(record bill.OrderRecord, step *bill.Step) ([]bill.BillCh
 
 // tell logs and counts what an operator should know of a stored change.
 func (w *work) tell(step bill.Step) {
-	w.engine.alarm(step)
-	b, line := step.Bill, step.Line
+	w.engine.alarm(&step)
+	level, message := wordsFor(&step)
+	written := w.engine.cfg.Logger.Check(level, message)
+	if written == nil {
+		return // nobody reads what is told at this level: no field is made
+	}
+	b, line := &step.Bill, &step.Line
 	fields := []zap.Field{
 		zap.String("bill", b.ID), zap.String("account", b.Account), zap.String("shop", b.Shop),
 		zap.String("order", b.OrderCode), zap.String("event", string(line.Kind)), zap.String("source", string(line.Source)),
 		zap.String("from", string(line.From)), zap.String("to", string(line.To)),
 	}
-	logger := w.engine.cfg.Logger
+	switch {
+	case level == zap.ErrorLevel:
+		fields = append(fields, zap.String("gateway_status", line.Report.Status),
+			zap.Bool("refund_due", b.RefundDue), zap.String("message", line.Report.Message))
+	case line.Kind == bill.EventForced:
+		fields = append(fields, zap.String("reason", line.Note))
+	case level == zap.WarnLevel:
+		fields = append(fields, zap.String("gateway_status", line.Report.Status))
+	}
+	written.Write(fields...)
+}
+
+// wordsFor is how loudly a stored change is told, and in what words.
+func wordsFor(step *bill.Step) (zapcore.Level, string) {
+	b, line := &step.Bill, &step.Line
 	switch {
 	case step.Conflict, b.RefundDue && line.From != line.To, line.Complaint:
-		logger.Error("bill needs an operator", append(fields, zap.String("gateway_status", line.Report.Status),
-			zap.Bool("refund_due", b.RefundDue), zap.String("message", line.Report.Message))...)
+		return zap.ErrorLevel, "bill needs an operator"
 	case line.Kind == bill.EventContradiction, line.Kind == bill.EventReportedOther:
-		logger.Warn("gateway report changes nothing", append(fields, zap.String("gateway_status", line.Report.Status))...)
+		return zap.WarnLevel, "gateway report changes nothing"
 	case line.Kind == bill.EventForced:
-		logger.Warn("an operator ended the bill by force", append(fields, zap.String("reason", line.Note))...)
+		return zap.WarnLevel, "an operator ended the bill by force"
 	case line.From != line.To:
-		logger.Info("bill changed", fields...)
+		return zap.InfoLevel, "bill changed"
 	case line.Kind == bill.EventReportedPaid && b.Unconfirmed():
-		logger.Info("payment reported, not confirmed yet", fields...)
-	default:
-		logger.Debug("bill event", fields...)
+		return zap.InfoLevel, "payment reported, not confirmed yet"
 	}
+	return zap.DebugLevel, "bill event"
 }
