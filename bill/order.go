@@ -182,10 +182,14 @@ func or(value, fallback string) string {
 // checker collects what is wrong, so that a shop's developer sees it at once.
 type checker struct {
 	faults []FieldError
+	item   int // whose fields they are: 1 for the first; 0: the order's own
 }
 
 // fault notes a complaint, the first one of each field.
 func (c *checker) fault(field, format string, args ...any) {
+	if c.item > 0 {
+		field = fmt.Sprintf("items[%d].%s", c.item-1, field)
+	}
 	if slices.ContainsFunc(c.faults, func(f FieldError) bool { return f.Field == field }) {
 		return
 	}
@@ -400,32 +404,32 @@ func (c *checker) items(raw jsontext.Value) []Item {
 	}
 	items := make([]Item, 0, len(in))
 	for i, entry := range in {
-		name := fmt.Sprintf("items[%d]", i)
 		var it itemJSON
 		if entry.Kind() != '{' || json.Unmarshal(entry, &it) != nil {
-			c.fault(name, "must be an object")
+			c.fault(fmt.Sprintf("items[%d]", i), "must be an object")
 			continue
 		}
-		items = append(items, c.item(name, it))
+		items = append(items, c.itemAt(i, it))
 	}
 	return items
 }
 
-func (c *checker) item(name string, it itemJSON) Item {
+func (c *checker) itemAt(index int, it itemJSON) Item {
+	c.item = index + 1
+	defer func() { c.item = 0 }()
 	text := func(field string, raw jsontext.Value, limit int) string {
-		field = name + "." + field
 		return c.text(field, c.str(field, raw), limit)
 	}
 	return Item{
-		SKUCode:     c.needed(name+".skuCode", it.SKUCode),
-		SKUName:     c.needed(name+".skuName", it.SKUName),
-		Quantity:    c.quantity(name+".quantity", it.Quantity),
+		SKUCode:     c.needed("skuCode", it.SKUCode),
+		SKUName:     c.needed("skuName", it.SKUName),
+		Quantity:    c.quantity("quantity", it.Quantity),
 		URL:         text("url", it.URL, maxURL),
 		ImageURL:    text("imageUrl", it.ImageURL, maxURL),
 		Category:    text("category", it.Category, maxText),
 		Subcategory: text("subcategory", it.Subcategory, maxText),
 		Description: text("description", it.Description, maxText),
-		Metadata:    c.object(name+".metadata", it.Metadata),
+		Metadata:    c.object("metadata", it.Metadata),
 	}
 }
 

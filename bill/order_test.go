@@ -134,6 +134,7 @@ func TestABadOrderIsToldFieldByField(t *testing.T) {
 		`{"orderCode":"O1","amount":"1","items":{}}`:                                                {"items"},
 		`{"orderCode":"O1","amount":"1","items":[1,{"skuCode":7,"skuName":"b","quantity":1}]}`:      {"items[0]", "items[1].skuCode"},
 		`{"orderCode":5,"amount":"1","returnUrl":4,"expiresIn":30,"currency":[]}`:                   {"orderCode", "currency", "expiresIn", "returnUrl"},
+		`{"orderCode":"O1","amount":"1","items":[{"skuCode":"a","skuName":"b","quantity":1},2]}`:    {"items[1]"},
 		`{"orderCode":"O1","amount":"1","items":[{}]}`:                                              {"items[0].skuCode", "items[0].skuName", "items[0].quantity"},
 		`{"orderCode":"O1","amount":"1","items":[{"skuCode":"a","skuName":"b","quantity":"many"}]}`: {"items[0].quantity"},
 		`{"orderCode":"O1","amount":"1","items":[{"skuCode":"a","skuName":"b","quantity":0}]}`:      {"items[0].quantity"},

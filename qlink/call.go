@@ -149,8 +149,7 @@ func (x *exchange) post(ctx context.Context, body []byte) (raw []byte, reached b
 // GetBody is for. With one of the idempotency headers it would also repeat a POST that may
 // have arrived, and report the second answer only; taking GetBody away prevents that.
 func (x *exchange) request(ctx context.Context, body []byte) (*http.Request, error) {
-	address := x.client.endpoint.JoinPath(x.operation).String()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, x.client.address(x.operation), bytes.NewReader(body))
 	if err != nil {
 		return nil, errors.New("the request could not be made")
 	}

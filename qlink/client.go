@@ -23,6 +23,7 @@ type Client struct {
 	location     *time.Location
 	applyParams  []Param
 	timeout      time.Duration
+	address      func(operation string) string
 	header       func(sign string) http.Header
 	sign         func(body []byte) string
 	redact       func(text, sign string) string
@@ -43,6 +44,7 @@ func NewClient(config Config) (*Client, error) {
 	}
 	return &Client{
 		endpoint:     endpoint,
+		address:      addressOf(endpoint),
 		payAccount:   config.PayAccount,
 		accountField: config.AccountField,
 		escape:       config.Escape,
@@ -60,6 +62,15 @@ func NewClient(config Config) (*Client, error) {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
+}
+
+// addressOf returns what tells the address of an operation.
+func addressOf(endpoint *url.URL) func(operation string) string {
+	addresses := make(map[string]string)
+	for _, operation := range []string{OperationQueryPayAccount, OperationApply, OperationGetPayStatus, OperationCancel} {
+		addresses[operation] = endpoint.JoinPath(operation).String()
+	}
+	return func(operation string) string { return addresses[operation] }
 }
 
 // String names the host only.
