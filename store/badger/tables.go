@@ -49,7 +49,7 @@ func verifyTables(ctx context.Context, files []tableFile, bound int64) (left []t
 	begin := time.Now()
 	var total int64
 	for i, file := range files {
-		if total >= bound || total >= verifyAtLeast && time.Since(begin) >= verifyFor {
+		if isEnough(total, bound, time.Since(begin)) {
 			return files[i:], nil
 		}
 		read, err := file.verify()
@@ -59,6 +59,10 @@ func verifyTables(ctx context.Context, files []tableFile, bound int64) (left []t
 		total += read
 	}
 	return nil, nil
+}
+
+func isEnough(read, bound int64, took time.Duration) bool {
+	return read >= bound || read >= verifyAtLeast && took >= verifyFor
 }
 
 // verification reads in the background what opening has left unverified.

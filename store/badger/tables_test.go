@@ -113,3 +113,21 @@ func TestATableOfALargeStoreIsVerifiedWhileItServes(t *testing.T) {
 	}
 	wantRefused(t, dir, path, "found earlier") // before the table is read again
 }
+
+func TestALargeStoreOnASlowDiskStartsBeforeAllOfItIsVerified(t *testing.T) {
+	for _, c := range []struct {
+		read int64
+		took time.Duration
+		want bool
+	}{
+		{verifyAtLeast - 1, time.Minute, false},
+		{verifyAtLeast, verifyFor - 1, false},
+		{verifyAtLeast, verifyFor, true},
+		{verifyAtOnce - 1, 0, false},
+		{verifyAtOnce, 0, true},
+	} {
+		if got := isEnough(c.read, verifyAtOnce, c.took); got != c.want {
+			t.Errorf("%d bytes in %v: %t", c.read, c.took, got)
+		}
+	}
+}
