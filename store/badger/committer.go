@@ -24,6 +24,7 @@ type committer struct {
 	logger func() *zap.Logger
 	commit func(*badgerdb.Txn) error // (*badgerdb.Txn).Commit; tests look in here
 	held   stateRecord               // as of the last commit; the goroutine's own
+	writes func([]write)             // called with what is to be committed, before that
 	saw    func(state)               // called after each commit; must not block
 	timed  func(int, time.Duration)  // likewise: how many changes shared it, how long it took; nil: nobody counts
 	broke  func()                    // called once, when fault is set
@@ -46,7 +47,7 @@ type operation struct {
 	outcome chan error  // of one outcome, so that nobody has to wait for it
 }
 
-func startCommitter(db *badgerdb.DB, logger func() *zap.Logger, held stateRecord, saw func(state), broke func(),
+func startCommitter(db *badgerdb.DB, logger func() *zap.Logger, held stateRecord, writes func([]write), saw func(state), broke func(),
 	timed func(changes int, took time.Duration),
 ) *committer {
 	c := &committer{
@@ -55,6 +56,7 @@ func startCommitter(db *badgerdb.DB, logger func() *zap.Logger, held stateRecord
 		logger: logger,
 		commit: (*badgerdb.Txn).Commit,
 		held:   held,
+		writes: writes,
 		saw:    saw,
 		timed:  timed,
 		broke:  broke,
@@ -182,6 +184,7 @@ func (c *committer) join(b *batch, op *operation) bool {
 	if b.size.entries > 0 && !total.within(c.limit.half()) {
 		return false
 	}
+	c.writes(set.writes)
 	b.err = errors.Join(b.err, set.apply(b.txn))
 	b.size = total
 	b.joined++

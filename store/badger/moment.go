@@ -25,19 +25,26 @@ type moments struct {
 
 	mu     sync.Mutex
 	newest *moment
+	recent recent
 }
 
-// renew has later reads see all that is committed.
-func (m *moments) renew() {
-	m.replace(&moment{txn: m.db.NewTransaction(false), users: 1})
-}
+// advance has later reads see what the committer has committed.
+func (m *moments) advance() { m.replace(m.now(), (*recent).forgetWritten) }
+
+// renew has later reads see all that is committed, by whomever.
+func (m *moments) renew() { m.replace(m.now(), (*recent).forgetAll) }
 
 // end lets go of the newest moment. There are no more reads.
-func (m *moments) end() { m.replace(nil) }
+func (m *moments) end() { m.replace(nil, (*recent).forgetAll) }
 
-func (m *moments) replace(newest *moment) {
+func (m *moments) now() *moment {
+	return &moment{txn: m.db.NewTransaction(false), users: 1}
+}
+
+func (m *moments) replace(newest *moment, forget func(*recent)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	forget(&m.recent)
 	older := m.newest
 	m.newest = newest
 	if older != nil {

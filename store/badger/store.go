@@ -101,7 +101,7 @@ func openFor(ctx context.Context, dir string, env bill.Env, admit func(*store) e
 	s.witness = startWitness(dir, logger, seen)
 	s.witness.saw(held.state)
 	s.moments.renew()
-	s.committer = startCommitter(db, logger, held, s.saw, s.hub.Close, env.Committed)
+	s.committer = startCommitter(db, logger, held, s.moments.writing, s.saw, s.hub.Close, env.Committed)
 	s.verifyLater(unverified)
 	return s, nil
 }
@@ -162,12 +162,17 @@ func iterate(txn *badgerdb.Txn, prefix []byte) *badgerdb.Iterator {
 
 // saw is told of each commit before its callers are.
 func (s *store) saw(reached state) {
-	s.moments.renew()
+	s.moments.advance()
 	s.witness.saw(reached)
 }
 
 // view runs a read on one snapshot of the store.
-func (s *store) view(ctx context.Context, read func(txn *badgerdb.Txn) error) (err error) {
+func (s *store) view(ctx context.Context, read func(txn *badgerdb.Txn) error) error {
+	return s.viewOf(ctx, func(now *moment) error { return read(now.txn) })
+}
+
+// viewOf is view for who wants to know which moment it reads.
+func (s *store) viewOf(ctx context.Context, read func(now *moment) error) (err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if err := s.usable(); err != nil {
@@ -185,7 +190,7 @@ func (s *store) view(ctx context.Context, read func(txn *badgerdb.Txn) error) (e
 	}()
 	now := s.moments.enter()
 	defer s.moments.leave(now)
-	return read(now.txn)
+	return read(now)
 }
 
 // usable returns why the store cannot be read, or nil. The caller holds the
@@ -238,8 +243,23 @@ func read[T any](ctx context.Context, s *store, key []byte) (v T, err error) {
 	return v, err
 }
 
+// readRecent reads one record of a kind that is held while it is recent.
+func readRecent[T any](ctx context.Context, s *store, key []byte) (v T, err error) {
+	err = s.viewOf(ctx, func(now *moment) (err error) {
+		var held bool
+		if v, held = recall[T](&s.moments, key); held {
+			return nil
+		}
+		if v, err = get[T](now.txn, key); err == nil {
+			keep(&s.moments, now, key, v)
+		}
+		return err
+	})
+	return v, err
+}
+
 func (s *store) Bill(ctx context.Context, id string) (bill.Bill, error) {
-	return read[bill.Bill](ctx, s, textKey(kindBill, id))
+	return readRecent[bill.Bill](ctx, s, textKey(kindBill, id))
 }
 
 func (s *store) Details(ctx context.Context, id string) (bill.Details, error) {
@@ -247,11 +267,11 @@ func (s *store) Details(ctx context.Context, id string) (bill.Details, error) {
 }
 
 func (s *store) Order(ctx context.Context, key bill.OrderKey) (bill.OrderRecord, error) {
-	record, err := read[bill.OrderRecord](ctx, s, orderKey(key))
+	record, err := readRecent[bill.OrderRecord](ctx, s, orderKey(key))
 	if err != nil {
 		return bill.OrderRecord{}, err
 	}
-	record.Key = key
+	record.Key, record.Attempts = key, slices.Clone(record.Attempts) // those of a held one are nobody's to change
 	return record, nil
 }
 
