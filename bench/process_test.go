@@ -38,7 +38,7 @@ func run(t *testing.T, core, home string, env []string, command ...string) *proc
 	p := &process{t: t, home: home, log: new(logbook), ended: make(chan struct{})}
 	p.cmd = exec.Command("taskset", append([]string{"--cpu-list", core}, command...)...)
 	p.cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+filepath.Join(home, "data"), "XDG_CONFIG_HOME="+filepath.Join(home, "config"))
-	p.cmd.Env = append(p.cmd.Env, env...)
+	p.cmd.Env = append(append(p.cmd.Env, "GOMAXPROCS=2"), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
