@@ -493,7 +493,7 @@ var mutations = []mutation{
 	{
 		"witness", "ahead of the commit", "store/badger/committer.go",
 		"./store/badger TestTheWitnessIsNeverAheadOfACommit",
-		[]edit{{"\tif err := c.commit(b.txn); err != nil {", "\tc.saw(next)\n\tif err := c.commit(b.txn); err != nil {"}},
+		[]edit{{"\tif err := c.commit(b.txn); err != nil {", "\tc.saw(next.state)\n\tif err := c.commit(b.txn); err != nil {"}},
 	},
 	{
 		"witness", "a hole between later changes is passed over", "store/badger/state.go",
