@@ -2,6 +2,7 @@ package bench
 
 import (
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -11,7 +12,7 @@ import (
 // A Caddy that nobody asks anything, with the module and without.
 func TestIdle(t *testing.T) {
 	around := startPeers(t)
-	values := map[string]string{"shop": around.shop, "gateway": around.gateway, "interval": "5s"}
+	values := around.values(5 * time.Second)
 	var with, without, disk, used []float64
 	for range *benchRounds {
 		home := t.TempDir()
@@ -36,12 +37,13 @@ func TestIdle(t *testing.T) {
 // What a bill takes on the disk, beside its line in an export.
 func TestDiskOfASettledBill(t *testing.T) {
 	around := startPeers(t)
-	size := largestSize(t) / 10
+	size := *benchSettled
 	home := t.TempDir()
 	dir := home + "/data/caddy/qlink"
 	(population{bills: size, settled: true}).build(t, dir, around.gateway)
 	taken := float64(occupied(t, dir)) / float64(size)
-	s := startCaddy(t, home, qlinkSite, map[string]string{"shop": around.shop, "gateway": around.gateway, "interval": "1h"})
+	s := startCaddy(t, home, qlinkSite, around.values(hour))
+	s.awaitAdmin()
 	paid := (&shop{s}).list(bill.Success, min(size, 500))
 	bytes := 0
 	for _, b := range paid {

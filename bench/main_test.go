@@ -22,9 +22,13 @@ var (
 	benchLength  = flag.Duration("bench.length", time.Second, "of one measurement in a round, in whole seconds")
 	benchSizes   = flag.String("bench.sizes", "1000,20000", "settled bills of the stores that are compared: the last one with the first of at least -bench.base")
 	benchBase    = flag.Int("bench.base", 1000, "see -bench.sizes")
+	benchSettled = flag.Int("bench.settled", 5000, "bills in the store of which the disk that a bill takes is measured")
 	benchStreams = flag.Int("bench.streams", 400, "event streams that are open at once")
 	benchChanges = flag.Int("bench.changes", 100, "changes a second that they are told of")
 	benchDue     = flag.Int("bench.due", 200, "bills that are due at once")
+	benchGateway = flag.String("bench.gateway", "", "host:port for the gateway, which the bills of a store know it by; none: a free one")
+	benchStores  = flag.String("bench.stores", "", "folder with stores that were built before, each named BILLS-OPEN-DUE, for that gateway; they are used up")
+	benchBuild   = flag.String("bench.build", "", "folder into which the largest of -bench.sizes is built for -bench.stores, and nothing is measured")
 	benchWrite   = flag.String("bench.write", "", "folder into which what was measured is written; then goals are reported, and the margins of the short form are not judged")
 )
 
@@ -81,6 +85,17 @@ func buildAndRun(m *testing.M) int {
 			fmt.Fprintln(os.Stderr, "go", args, err)
 			return 1
 		}
+	}
+	if *benchBuild != "" {
+		p, err := largest()
+		if err == nil {
+			err = p.write(filepath.Join(*benchBuild, p.name()), *benchGateway)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
 	}
 	code := m.Run()
 	if err := book.write(); err != nil {

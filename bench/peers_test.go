@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,7 +30,7 @@ type peers struct {
 
 func startPeers(t *testing.T) *peers {
 	t.Helper()
-	p := &peers{shop: freeAddress(t), gateway: freeAddress(t)}
+	p := &peers{shop: freeAddress(t), gateway: cmp.Or(*benchGateway, freeAddress(t))}
 	p.process = run(t, loadCore, t.TempDir(), []string{playing + "=" + playPeers, shopAddress + "=" + p.shop, gatewayAddress + "=" + p.gateway}, players)
 	for _, address := range []string{p.shop, p.gateway} {
 		p.await("the peers", func() bool {
@@ -41,6 +42,11 @@ func startPeers(t *testing.T) *peers {
 		})
 	}
 	return p
+}
+
+// values are what a site with the module over them is told.
+func (p *peers) values(interval time.Duration) map[string]string {
+	return map[string]string{"shop": p.shop, "gateway": p.gateway, "interval": interval.String()}
 }
 
 // servePeers plays them until it is ended.

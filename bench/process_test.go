@@ -38,6 +38,8 @@ func run(t *testing.T, core, home string, env []string, command ...string) *proc
 	p := &process{t: t, home: home, log: new(logbook), ended: make(chan struct{})}
 	p.cmd = exec.Command("taskset", append([]string{"--cpu-list", core}, command...)...)
 	p.cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+filepath.Join(home, "data"), "XDG_CONFIG_HOME="+filepath.Join(home, "config"))
+	// With one, Go's scheduler would stand still for a while at each sync of a
+	// file: no machine has a single core, and those here have two.
 	p.cmd.Env = append(append(p.cmd.Env, "GOMAXPROCS=2"), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -1,12 +1,15 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -78,19 +81,34 @@ type population struct {
 	settled          bool // all were paid, and told of
 }
 
-// build writes it into a folder.
+// build writes it into a folder, or puts one there that was built before.
 func (p population) build(t *testing.T, dir, gateway string) {
 	t.Helper()
-	ledger, err := bill.NewLedger("http://"+gateway+"/pay", appKey)
+	err := fs.ErrNotExist
+	if *benchStores != "" && !p.settled {
+		err = errors.Join(os.MkdirAll(filepath.Dir(dir), 0o700), os.Rename(filepath.Join(*benchStores, p.name()), dir))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = p.write(dir, gateway)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	build := exec.Command(storeTests, "-test.run", "^TestBuildAPopulation$", "-test.timeout", "0", "-population.into", dir, "-population.ledger", ledger,
-		"-population.bills", fmt.Sprint(p.bills), "-population.open", fmt.Sprint(p.open), "-population.due", fmt.Sprint(p.due), fmt.Sprintf("-population.settled=%t", p.settled))
-	build.Env = append(os.Environ(), "HOME="+t.TempDir())
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build a population: %v\n%s", err, out)
+}
+
+func (p population) name() string { return fmt.Sprintf("%d-%d-%d", p.bills, p.open, p.due) }
+
+func (p population) write(dir, gateway string) error {
+	ledger, err := bill.NewLedger("http://"+gateway+"/pay", appKey)
+	if err != nil {
+		return err
 	}
+	build := exec.Command("taskset", "--cpu-list", measuredCore+","+loadCore, storeTests, "-test.run", "^TestBuildAPopulation$", "-test.timeout", "0", "-population.into", dir, "-population.ledger", ledger,
+		"-population.bills", fmt.Sprint(p.bills), "-population.open", fmt.Sprint(p.open), "-population.due", fmt.Sprint(p.due), fmt.Sprintf("-population.settled=%t", p.settled))
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build a population: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // openShop runs a Caddy with the module over a population.
@@ -98,18 +116,28 @@ func openShop(t *testing.T, p population, with *peers, interval time.Duration) *
 	t.Helper()
 	home := t.TempDir()
 	p.build(t, home+"/data/caddy/qlink", with.gateway)
-	s := &shop{startCaddy(t, home, qlinkSite, map[string]string{"shop": with.shop, "gateway": with.gateway, "interval": interval.String()})}
+	s := &shop{startCaddy(t, home, qlinkSite, with.values(interval))}
 	s.awaitStore()
+	s.awaitAdmin()
 	return s
 }
 
 // awaitStore returns once bills are served.
 func (c *caddy) awaitStore() {
 	c.t.Helper()
-	c.await("the store", func() bool {
-		resp, err := http.Get("http://" + c.site + "/qlink/bills/none")
-		return err == nil && resp.Body.Close() == nil && resp.StatusCode == http.StatusNotFound
-	})
+	c.await("the store", func() bool { return answers("http://"+c.site+"/qlink/bills/none", http.StatusNotFound) })
+}
+
+// awaitAdmin returns once the configuration is the active one, and operators are
+// served, too: that comes after its sites.
+func (c *caddy) awaitAdmin() {
+	c.t.Helper()
+	c.await("the admin API", func() bool { return answers("http://"+c.admin+"/qlink/stats", http.StatusOK) })
+}
+
+func answers(url string, status int) bool {
+	resp, err := http.Get(url)
+	return err == nil && resp.Body.Close() == nil && resp.StatusCode == status
 }
 
 // row is a bill of a listing, as an operator sees it.

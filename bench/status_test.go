@@ -49,7 +49,7 @@ func TestStatus(t *testing.T) {
 		}
 	}
 	came := inTurn(ask(s.caddy, &ours), ask(static, &theirs))
-	book.enter(t, claim{What: "`GET /bills/{id}`: throughput", Against: "`respond` with the same body and headers", Goal: 0.9, margin: 0.4},
+	book.enter(t, claim{What: "`GET /bills/{id}`: throughput", Against: "`respond` with the same body and headers", Goal: 0.9, margin: 0.35},
 		over(perSecond(came[0]), perSecond(came[1])), "%s; `respond` %s; 32 at once, 1000 bills in turn", medians(came[0]), medians(came[1]))
 	book.enter(t, claim{What: "allocations of a status read", Against: "`respond`'s", AtMost: true, Goal: 15, margin: 25, Unit: " more"},
 		[]float64{ours - theirs}, "%.0f; `respond` %.0f", ours, theirs)

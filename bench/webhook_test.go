@@ -70,15 +70,15 @@ func TestWebhooks(t *testing.T) {
 	)
 	many, static64, own64, one, disk := came[0], came[1], came[2], came[3], came[4]
 	what := "webhooks, 64 at once, each its own bill, durable"
-	book.enter(t, claim{What: what, Against: "(a) write+fsync on this disk", Goal: 3, margin: 0.15}, over(perSecond(many), perSecond(disk)),
+	book.enter(t, claim{What: what, Against: "(a) write+fsync on this disk", Goal: 3, margin: 0.1}, over(perSecond(many), perSecond(disk)),
 		"%s; write+fsync %.0f/s, p50 %s", medians(many), median(perSecond(disk)), rounded(median(p50(disk))))
-	book.enter(t, claim{What: what, Against: "(b) `respond` to the same POST", Goal: 0.4, margin: 0.12}, over(perSecond(many), perSecond(static64)),
+	book.enter(t, claim{What: what, Against: "(b) `respond` to the same POST", Goal: 0.4, margin: 0.06}, over(perSecond(many), perSecond(static64)),
 		"`respond` %s", medians(static64))
-	book.enter(t, claim{What: what, Against: "(c) a net/http handler that verifies and commits a row to PostgreSQL", Goal: 2, margin: 0.6}, over(perSecond(many), perSecond(own64)),
+	book.enter(t, claim{What: what, Against: "(c) a net/http handler that verifies and commits a row to PostgreSQL", Goal: 2, margin: 0.2}, over(perSecond(many), perSecond(own64)),
 		"the handler %s; it and PostgreSQL on the measured core", medians(own64))
-	book.enter(t, claim{What: "webhook, one at a time: p50", Against: "one write+fsync", AtMost: true, Goal: 3, margin: 15}, over(p50(one), p50(disk)),
+	book.enter(t, claim{What: "webhook, one at a time: p50", Against: "one write+fsync", AtMost: true, Goal: 3, margin: 20}, over(p50(one), p50(disk)),
 		"%s", medians(one))
-	book.enter(t, claim{What: "allocations of a webhook", Against: "`respond`'s to the same POST", AtMost: true, Goal: 120, margin: 180, Unit: " more"},
+	book.enter(t, claim{What: "allocations of a webhook", Against: "`respond`'s to the same POST", AtMost: true, Goal: 120, margin: 320, Unit: " more"},
 		[]float64{ours - theirs}, "%.0f; `respond` %.0f", ours, theirs)
 	s.profile(t, "webhooks", load{to: s.site, connections: 64, requests: bills.take(mostWebhooks * profileSeconds)})
 }
