@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -58,7 +59,7 @@ unset multiplot
 `
 
 // plot draws how cost grows.
-func plot(points []point, image string) error {
+func plot(ctx context.Context, points []point, image string) error {
 	dir, err := os.MkdirTemp("", "plot")
 	if err != nil {
 		return err
@@ -72,7 +73,7 @@ func plot(points []point, image string) error {
 	if err := os.WriteFile(data, []byte(rows.String()), 0o600); err != nil {
 		return err
 	}
-	gnuplot := exec.Command("gnuplot")
+	gnuplot := exec.CommandContext(ctx, "gnuplot")
 	gnuplot.Stdin = strings.NewReader(fmt.Sprintf(drawing, image, data))
 	if out, err := gnuplot.CombinedOutput(); err != nil {
 		return fmt.Errorf("gnuplot: %w\n%s", err, out)

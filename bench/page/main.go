@@ -9,6 +9,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -42,13 +43,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: page MEASURED PAGE")
 		os.Exit(2)
 	}
-	if err := write(os.Args[1], os.Args[2]); err != nil {
+	if err := write(context.Background(), os.Args[1], os.Args[2]); err != nil {
 		fmt.Fprintln(os.Stderr, "page:", err)
 		os.Exit(1)
 	}
 }
 
-func write(measured, page string) error {
+func write(ctx context.Context, measured, page string) error {
 	data, err := os.ReadFile(filepath.Join(measured, "book.json"))
 	if err != nil {
 		return err
@@ -61,11 +62,11 @@ func write(measured, page string) error {
 	if err != nil {
 		return err
 	}
-	shares, err := whereTimeGoes(measured)
+	shares, err := whereTimeGoes(ctx, measured)
 	if err != nil {
 		return err
 	}
-	if err := plot(b.Notes.Growth, filepath.Join(filepath.Dir(page), "images", "growth.png")); err != nil {
+	if err := plot(ctx, b.Notes.Growth, filepath.Join(filepath.Dir(page), "images", "growth.png")); err != nil {
 		return err
 	}
 	text, err := os.ReadFile(page)

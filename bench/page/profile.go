@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -37,10 +38,10 @@ var kinds = []kind{
 var profiles = []string{"status", "webhooks", "checkouts"}
 
 // whereTimeGoes is a table of the processor's time, by what it was spent on.
-func whereTimeGoes(measured string) (string, error) {
+func whereTimeGoes(ctx context.Context, measured string) (string, error) {
 	shares := make(map[string][]float64) // of each profile, by kind
 	for _, name := range profiles {
-		of, err := sharesOf(filepath.Join(measured, name+".pprof"))
+		of, err := sharesOf(ctx, filepath.Join(measured, name+".pprof"))
 		if err != nil {
 			return "", err
 		}
@@ -60,8 +61,8 @@ func whereTimeGoes(measured string) (string, error) {
 
 // sharesOf reads the stacks of a profile, as pprof prints them: a line of dashes,
 // then the sample's time and its functions, the innermost first.
-func sharesOf(profile string) ([]float64, error) {
-	out, err := exec.Command("go", "tool", "pprof", "-traces", profile).Output()
+func sharesOf(ctx context.Context, profile string) ([]float64, error) {
+	out, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-traces", profile).Output() //nolint:gosec // a file of our own
 	if err != nil {
 		return nil, fmt.Errorf("go tool pprof %s: %w", profile, err)
 	}

@@ -88,7 +88,7 @@ func drawnHex(i int, whose uint64) string {
 	return hex.EncodeToString(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, high), low))
 }
 
-func orderCode(i int) string { return fmt.Sprintf("O%03d-%07d", i%orderGroups, i) }
+func orderCode(i int) string { return fmt.Sprintf("O%03d-%08d", i%orderGroups, i) }
 
 // life is what became of a bill, transaction by transaction.
 type life struct {
