@@ -103,7 +103,8 @@ func TestTheConsoleShowsAPaymentThatTheGatewayFoundWhenAsked(t *testing.T) {
 	w := prepareWorld(t, consoleSite, "")
 	w.write(strings.Replace(worldConfig, "min_interval 1s", "min_interval 10m", 1), w.values) // nobody else asks
 	w.start()
-	b := w.checkout(order("O-ASKED-SILENT", "15000"), 201)
+	b := w.checkout(order("O-ASKED", "15000"), 201)
+	w.control("POST", "/payments/"+b.ID+"/pay", `{"silent":true}`)
 	siti := newOperator(t, habits{device: desk}, "siti")
 	siti.open(w.console("/bills/" + b.ID))
 	siti.press(asksGateway)
