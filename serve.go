@@ -20,15 +20,9 @@ import (
 // through by everything that comes before us, and an order counts only where
 // the next handler, which sees the current path, answers with one.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if path, ok := under(h.prefix, r.URL); ok {
-		h.endpoints.ServeEndpoint(w, r, path)
+	if own, path := h.own(r); own != nil {
+		h.endpoints.ServeEndpoint(w, own, path) // for hours, where it is a stream: nothing large is on the stack here
 		return nil
-	}
-	if sent := sentURL(r); sent != nil {
-		if path, ok := under(h.prefix, sent); ok {
-			h.endpoints.ServeEndpoint(w, withURL(r, sent), path)
-			return nil
-		}
 	}
 	checkout, err := h.isCheckout(r)
 	if err != nil {
@@ -37,6 +31,24 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if !checkout {
 		return next.ServeHTTP(w, r)
 	}
+	return h.serveCheckout(w, r, next)
+}
+
+// own returns the request to an endpoint of ours, and what follows the prefix in
+// its path; nil where it is none.
+func (h *Handler) own(r *http.Request) (own *http.Request, path string) {
+	if path, ok := under(h.prefix, r.URL); ok {
+		return r, path
+	}
+	if sent := sentURL(r); sent != nil {
+		if path, ok := under(h.prefix, sent); ok {
+			return withURL(r, sent), path
+		}
+	}
+	return nil, ""
+}
+
+func (h *Handler) serveCheckout(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	// What comes next may rewrite r in place, and has to get r itself, since
 	// Caddy's placeholders are bound to it. The answer to an order is about the
 	// path as it was here.

@@ -11,7 +11,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
-	"github.com/caddy-qlink/caddy-qlink/payment"
 )
 
 const (
@@ -24,19 +23,40 @@ const (
 // events answers GET /bills/{id}/events: the bill now, unless the client knows
 // it, and then at each change until it has ended. Who comes back knowing the
 // end gets a 204, which keeps a browser's EventSource from coming again.
+//
+// It may take hours, so it leaves little on its stack: what has to be read, and
+// to be said first, is done by a function that returns.
 func (h *Handler) events(w http.ResponseWriter, r *http.Request, id string) {
+	s, err := h.stream(w, r, id)
+	if s != nil {
+		defer s.stop()
+		if err == nil {
+			err = s.follow()
+		}
+		if err == nil {
+			s.bound() // what the server writes at the end
+		}
+	}
+	if err != nil && !errors.Is(err, errGone) {
+		h.Logger.Error("event stream", zap.String("bill", id), zap.Error(err))
+	}
+}
+
+// stream answers with the bill as it is, and returns what is to follow it: nil
+// where that was all, or an error was answered.
+func (h *Handler) stream(w http.ResponseWriter, r *http.Request, id string) (*stream, error) {
 	watching, err := h.Payments.Watch(r.Context(), h.Scope, id)
 	if err != nil {
 		h.fail(w, r, err)
-		return
+		return nil, nil
 	}
-	defer watching.Stop()
-	known := lastEvent(r)
-	if b := watching.Bill; b.Status.Final() && b.Version == known {
+	b, known := &watching.Bill, lastEvent(r)
+	if b.Status.Final() && b.Version == known {
+		watching.Stop()
 		w.WriteHeader(http.StatusNoContent)
-		return
+		return nil, nil
 	}
-	h.admit(w, r, watching.Bill)
+	h.admit(w, r, *b)
 	header := w.Header()
 	header.Set("Content-Type", typeEvents)
 	// What compresses or buffers on the way holds events back, and keeps an
@@ -45,15 +65,14 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request, id string) {
 	header.Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {
-		return
+		watching.Stop()
+		return nil, nil
 	}
-	s := stream{Handler: h, request: r, writer: w, control: http.NewResponseController(w)}
-	switch err := s.follow(watching, known); {
-	case err == nil:
-		s.bound() // what the server writes at the end
-	case !errors.Is(err, errGone):
-		h.Logger.Error("event stream", zap.String("bill", id), zap.Error(err))
+	s := &stream{
+		Handler: h, request: r, writer: w, control: http.NewResponseController(w),
+		changes: watching.Changes, stop: watching.Stop, final: b.Status.Final(),
 	}
+	return s, s.begin(b, known)
 }
 
 // lastEvent returns the version of the bill that the client has seen last, 0
@@ -76,26 +95,25 @@ type stream struct {
 	request *http.Request
 	writer  http.ResponseWriter
 	control *http.ResponseController
+	changes <-chan *bill.Bill
+	stop    func()
+	final   bool // the bill has ended, as far as the client was told
 }
 
-// follow sends the bill and what becomes of it, as long as there is something
-// to tell and somebody to tell it to.
-func (s *stream) follow(watching payment.Watching, known uint64) error {
-	b := watching.Bill
-	if err := s.begin(b, known); err != nil {
-		return err
-	}
+// follow sends what becomes of the bill, as long as there is something to tell
+// and somebody to tell it to.
+func (s *stream) follow() error {
 	beat := time.NewTicker(s.Heartbeat)
 	defer beat.Stop()
-	for !b.Status.Final() {
+	for !s.final {
 		var err error
 		select {
-		case next, more := <-watching.Changes:
+		case next, more := <-s.changes:
 			if !more {
 				return nil
 			}
-			b = next
-			err = s.tell(b, "")
+			s.final = next.Status.Final()
+			err = s.tell(next, "")
 		case <-beat.C:
 			err = s.send(": \n\n")
 		case <-s.Draining:
@@ -112,7 +130,7 @@ func (s *stream) follow(watching payment.Watching, known uint64) error {
 
 // begin sends the bill unless the client knows it, and something in any case:
 // only then does the client learn that it is connected.
-func (s *stream) begin(b bill.Bill, known uint64) error {
+func (s *stream) begin(b *bill.Bill, known uint64) error {
 	retry := fmt.Sprintf("retry: %d\n\n", comeBackAfter.Milliseconds())
 	if b.Version == known {
 		return s.send(retry)
@@ -121,8 +139,8 @@ func (s *stream) begin(b bill.Bill, known uint64) error {
 }
 
 // tell sends a bill as an event, after what is given.
-func (s *stream) tell(b bill.Bill, before string) error {
-	body := s.encodeView(s.request, &b)
+func (s *stream) tell(b *bill.Bill, before string) error {
+	body := s.encodeView(s.request, b)
 	return s.send(fmt.Sprintf("%sid: %d\nevent: bill\ndata: %s\n\n", before, b.Version, body))
 }
 

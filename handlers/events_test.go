@@ -31,8 +31,8 @@ func (e *engine) Watch(ctx context.Context, s payment.Scope, id string) (payment
 type live struct {
 	*engine
 
-	begun   chan chan bill.Bill // where each watch takes its changes from
-	stopped chan struct{}       // one for each watch that was stopped
+	begun   chan chan *bill.Bill // where each watch takes its changes from
+	stopped chan struct{}        // one for each watch that was stopped
 }
 
 func (l *live) Watch(ctx context.Context, s payment.Scope, id string) (payment.Watching, error) {
@@ -40,7 +40,7 @@ func (l *live) Watch(ctx context.Context, s payment.Scope, id string) (payment.W
 	if err != nil {
 		return w, err
 	}
-	changes := make(chan bill.Bill)
+	changes := make(chan *bill.Bill)
 	l.begun <- changes
 	w.Changes, w.Stop = changes, func() { l.stopped <- struct{}{} }
 	return w, nil
@@ -50,7 +50,7 @@ func (l *live) Watch(ctx context.Context, s payment.Scope, id string) (payment.W
 func liveSite(t *testing.T, changes ...func(*handlers.API)) (*site, *live) {
 	t.Helper()
 	s := newSite(t, append([]func(*handlers.API){func(a *handlers.API) { a.Heartbeat = time.Hour }}, changes...)...)
-	l := &live{engine: s.engine, begun: make(chan chan bill.Bill, 8), stopped: make(chan struct{}, 8)}
+	l := &live{engine: s.engine, begun: make(chan chan *bill.Bill, 8), stopped: make(chan struct{}, 8)}
 	s.Payments = l
 	return s, l
 }
@@ -152,11 +152,11 @@ func TestAStreamTellsTheBillNowAndAtEachChangeUntilItHasEnded(t *testing.T) {
 				changes := <-l.begun
 				for v := uint64(4); v < 7; v++ {
 					next := version(waitingBill(), bill.Wait, v)
-					changes <- next
+					changes <- &next
 					stream.wantBill(next)
 				}
 				paid := version(waitingBill(), bill.Success, 7)
-				changes <- paid
+				changes <- &paid
 				stream.wantBill(paid)
 				stream.wantEnd()
 				<-l.stopped
@@ -181,7 +181,7 @@ func TestAStreamGoesOnAfterWhatTheClientHasSeen(t *testing.T) {
 			stream.wantBill(waitingBill())
 		}
 		changes := <-l.begun
-		changes <- next
+		changes <- &next
 		stream.wantBill(next)
 		stream.leave()
 		<-l.stopped
@@ -283,7 +283,7 @@ func TestAClientThatDoesNotReadIsDropped(t *testing.T) {
 			sent, enough := 0, time.After(20*time.Second)
 			for dropped := false; !dropped; sent++ {
 				select {
-				case changes <- version(long, bill.Wait, uint64(4+sent)):
+				case changes <- new(version(long, bill.Wait, uint64(4+sent))):
 				case <-l.stopped:
 					dropped = true
 				case <-enough:

@@ -50,8 +50,8 @@ type Watching struct {
 	// Changes holds the newest later version not yet received: who is slow misses
 	// versions, never the last, and delays nobody. It does not end with the bill,
 	// since a late payment may come. It is closed when nothing more can be learnt
-	// because the store closes or breaks.
-	Changes <-chan bill.Bill
+	// because the store closes or breaks. Its bills are shared by all who watch.
+	Changes <-chan *bill.Bill
 	// Stop has to be called: the store stays leased until then. Changes is not
 	// closed by it.
 	Stop func()
@@ -76,7 +76,7 @@ func (e *Engine) Watch(ctx context.Context, s Scope, id string) (Watching, error
 		end()
 		return Watching{}, err
 	}
-	changes, leave := r.follow(b)
+	changes, leave := r.follow(&b)
 	stop := sync.OnceFunc(func() {
 		leave()
 		end()
@@ -99,7 +99,7 @@ func (e *Engine) Wait(ctx context.Context, s Scope, id string, version uint64) (
 	select {
 	case b, more := <-w.Changes:
 		if more {
-			return b, nil
+			return *b, nil
 		}
 	case <-ctx.Done():
 	}

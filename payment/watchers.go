@@ -82,8 +82,8 @@ type relay struct {
 	ended  chan struct{} // closed when the store is not used any more
 
 	mu     sync.Mutex
-	newest bill.Bill
-	to     map[chan bill.Bill]struct{}
+	newest *bill.Bill // nil as long as nobody has read it
+	to     map[chan *bill.Bill]struct{}
 	closed bool
 }
 
@@ -92,7 +92,7 @@ func (w *watchers) relay(store bill.Store, id string) *relay {
 	ctx, cancel := context.WithCancel(context.Background())
 	versions, stop := store.Watch(id)
 	r := &relay{
-		id: id, ended: make(chan struct{}), to: make(map[chan bill.Bill]struct{}),
+		id: id, ended: make(chan struct{}), to: make(map[chan *bill.Bill]struct{}),
 		stop: func() { cancel(); stop() },
 	}
 	if w.byID == nil {
@@ -111,22 +111,29 @@ func (w *watchers) relay(store bill.Store, id string) *relay {
 }
 
 // read hands out the bill at each change until the store's watch ends or the
-// bill cannot be read: whoever watches comes again, or is told why not.
+// bill cannot be read: whoever watches comes again, or is told why not. It waits
+// for hours, and leaves all that is large to a function that returns.
 func (r *relay) read(ctx context.Context, store bill.Store, versions <-chan uint64) {
 	for range versions {
-		b, err := store.Bill(ctx, r.id)
-		if err != nil {
+		if !r.readOnce(ctx, store) {
 			return
 		}
-		r.hand(b)
 	}
 }
 
+func (r *relay) readOnce(ctx context.Context, store bill.Store) bool {
+	b, err := store.Bill(ctx, r.id)
+	if err == nil {
+		r.hand(&b)
+	}
+	return err == nil
+}
+
 // hand gives b to all who have only seen older versions.
-func (r *relay) hand(b bill.Bill) {
+func (r *relay) hand(b *bill.Bill) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || b.Version <= r.newest.Version {
+	if r.closed || r.newest != nil && b.Version <= r.newest.Version {
 		return
 	}
 	r.newest = b
@@ -137,7 +144,7 @@ func (r *relay) hand(b bill.Bill) {
 
 // put replaces what was not received yet. It has room, since only its caller
 // sends, under a lock.
-func put(to chan bill.Bill, b bill.Bill) {
+func put(to chan *bill.Bill, b *bill.Bill) {
 	select {
 	case <-to:
 	default:
@@ -147,12 +154,12 @@ func put(to chan bill.Bill, b bill.Bill) {
 
 // follow returns where the versions after b will be found, b being what the
 // caller has read since it joined.
-func (r *relay) follow(b bill.Bill) (changes <-chan bill.Bill, leave func()) {
+func (r *relay) follow(b *bill.Bill) (changes <-chan *bill.Bill, leave func()) {
 	r.hand(b) // may be news to others
-	to := make(chan bill.Bill, 1)
+	to := make(chan *bill.Bill, 1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.newest.Version > b.Version {
+	if r.newest != nil && r.newest.Version > b.Version {
 		to <- r.newest
 	}
 	if r.closed {
@@ -181,5 +188,5 @@ func (r *relay) close() {
 func (r *relay) open() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.newest.ID != "" && !r.newest.Status.Final()
+	return r.newest != nil && !r.newest.Status.Final()
 }

@@ -148,7 +148,7 @@ func TestThousandsWhoWatchOneBillAreOneWatchOfTheStoreAndOneReadOfEachChange(t *
 		next := c.touch(b.ID)
 		waits.Wait()
 		for _, w := range all {
-			if got := <-w.Changes; w.Bill != b || got != next {
+			if got := *<-w.Changes; w.Bill != b || got != next {
 				t.Fatalf("version %d, then %d", w.Bill.Version, got.Version)
 			}
 		}
@@ -179,7 +179,7 @@ func TestTheBillsOfOneStoreAreWatchedEachForItself(t *testing.T) {
 		defer two.Stop()
 		next := c.touch(second.ID)
 		synctest.Wait()
-		if begun, _, _, _ := s.take(); begun != 2 || len(one.Changes) != 0 || <-two.Changes != next {
+		if begun, _, _, _ := s.take(); begun != 2 || len(one.Changes) != 0 || *<-two.Changes != next {
 			t.Errorf("%d watches of the store; the other bill changed %d times", begun, len(one.Changes))
 		}
 	})
@@ -194,11 +194,11 @@ func TestASlowWatcherMissesVersionsNeverTheLastAndDelaysNobody(t *testing.T) {
 		var last bill.Bill
 		for range 10 {
 			last = c.touch(b.ID)
-			if got := <-quick.Changes; got != last {
+			if got := *<-quick.Changes; got != last {
 				t.Errorf("the quick one was told of version %d at %d", got.Version, last.Version)
 			}
 		}
-		if got := <-slow.Changes; got != last {
+		if got := *<-slow.Changes; got != last {
 			t.Errorf("the slow one was told of version %d at %d", got.Version, last.Version)
 		}
 		synctest.Wait()
@@ -225,7 +225,7 @@ func TestNobodyIsToldOfAVersionTwiceOrOfAnOlderOne(t *testing.T) {
 		}
 		close(held)
 		synctest.Wait()
-		if got := <-early.Changes; got != next || len(early.Changes) != 0 || len(late.Changes) != 0 {
+		if got := *<-early.Changes; got != next || len(early.Changes) != 0 || len(late.Changes) != 0 {
 			t.Errorf("version %d; then %d more, and %d for who knows it", got.Version, len(early.Changes), len(late.Changes))
 		}
 	})
@@ -243,14 +243,14 @@ func TestAChangeDuringTheReadThatBeginsAWatchIsToldAllTheSame(t *testing.T) {
 		go func() { watching <- c.mustWatch(b.ID) }()
 		synctest.Wait()
 		next := c.touch(b.ID)
-		if got := <-others.Changes; got != next {
+		if got := *<-others.Changes; got != next {
 			t.Errorf("others: version %d", got.Version)
 		}
 		close(late)
 		w := <-watching
 		defer w.Stop()
 		synctest.Wait()
-		if w.Bill != b || len(w.Changes) != 1 || <-w.Changes != next {
+		if w.Bill != b || len(w.Changes) != 1 || *<-w.Changes != next {
 			t.Errorf("version %d, and not the next", w.Bill.Version)
 		}
 	})
@@ -265,7 +265,7 @@ func TestAWatchOutlivesTheEndOfTheBillAndBringsALatePayment(t *testing.T) {
 			if err := c.notify(b, status); err != nil {
 				t.Fatal(err)
 			}
-			if got := <-w.Changes; string(got.Status) != status {
+			if got := *<-w.Changes; string(got.Status) != status {
 				t.Errorf("%s: told of %s", status, got.Status)
 			}
 		}
@@ -319,7 +319,7 @@ func TestAWatchEndsWhenTheStoreClosesOrCannotBeRead(t *testing.T) {
 				}
 				if err == nil {
 					c.touchBehind(s, b.ID)
-					if got := <-again.Changes; got.Version <= b.Version {
+					if got := *<-again.Changes; got.Version <= b.Version {
 						t.Errorf("told of version %d", got.Version)
 					}
 					again.Stop()
@@ -394,7 +394,7 @@ func TestWatchersComeAndGoWhileTheBillChanges(t *testing.T) {
 					}
 					seen = w.Bill.Version
 					if seen < last {
-						next := <-w.Changes
+						next := *<-w.Changes
 						if next.Version <= seen {
 							t.Errorf("version %d after %d", next.Version, seen)
 						}
