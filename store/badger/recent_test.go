@@ -105,12 +105,12 @@ func TestAChangeSeesTheOneBeforeItInItsBatchThoughTheBillIsRecent(t *testing.T) 
 		t.Fatal(err)
 	}
 	held, proceed := make(chan struct{}), make(chan struct{})
+	var first sync.Once
 	s.committer.commit = func(txn *badgerdb.Txn) error {
-		select {
-		case held <- struct{}{}:
+		first.Do(func() {
+			close(held)
 			<-proceed
-		default:
-		}
+		})
 		return txn.Commit()
 	}
 	var tasks sync.WaitGroup
