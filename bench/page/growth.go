@@ -33,6 +33,7 @@ func growthTable(points []point) string {
 		fmt.Fprintf(&out, "| %.0f | %.2f s | %.0f (%.0f) MB | %.0f MB, %.0f bytes a bill | %.2f ms | %.2f ms | %.2f ms | %.0f | %.0f | %.0f |\n",
 			p.Bills, p.Start, p.Memory/1e6, p.Most/1e6, p.Disk/1e6, p.Disk/p.Held, p.Status*1e3, p.Webhook*1e3, p.Checkout*1e3, p.Statuses, p.Webhooks, p.Checkouts)
 	}
+	out.WriteString("\n![Latency, memory and disk from the smallest store to the largest](images/growth.png)\n")
 	return out.String()
 }
 
