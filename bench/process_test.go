@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -198,16 +199,26 @@ func read(t *testing.T, url string) []byte {
 	return body
 }
 
+// Ports that nobody is given for an outgoing connection: one of those could
+// take an address between its choice and its use.
+const (
+	firstPort = 10000
+	ports     = 20000
+)
+
 // freeAddress returns an address on loopback that nobody listened on a moment
 // ago.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(ports)))
+		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
+		if err == nil && l.Close() == nil {
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no free port")
+	return ""
 }
 
 // logbook keeps what a process printed.
