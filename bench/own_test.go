@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 	"github.com/caddy-qlink/caddy-qlink/qlink"
 	"github.com/caddy-qlink/caddy-qlink/store/postgres/postgrestest"
 )
@@ -37,7 +38,7 @@ const (
 func startOwn(t *testing.T) *own {
 	t.Helper()
 	server := postgrestest.Start(t)
-	o := &own{dsn: server.DSN(), address: freeAddress(t)}
+	o := &own{dsn: server.DSN(), address: processtest.FreeAddress(t)}
 	o.execute(t, ownTable)
 	pin(t, o.dsn)
 	o.process = run(t, measuredCore, t.TempDir(), []string{playing + "=" + playOwn, ownDSN + "=" + o.dsn, ownAddress + "=" + o.address}, players)

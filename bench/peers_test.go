@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 )
 
 // The peers are a shop and a gateway that answer at once: what they take is no
@@ -30,7 +32,7 @@ type peers struct {
 
 func startPeers(t *testing.T) *peers {
 	t.Helper()
-	p := &peers{shop: freeAddress(t), gateway: cmp.Or(*benchGateway, freeAddress(t))}
+	p := &peers{shop: processtest.FreeAddress(t), gateway: cmp.Or(*benchGateway, processtest.FreeAddress(t))}
 	p.process = run(t, loadCore, t.TempDir(), []string{playing + "=" + playPeers, shopAddress + "=" + p.shop, gatewayAddress + "=" + p.gateway}, players)
 	for _, address := range []string{p.shop, p.gateway} {
 		p.await("the peers", func() bool {

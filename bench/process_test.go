@@ -1,11 +1,8 @@
 package bench
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -13,12 +10,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 )
 
 // startWithin bounds how long a process may take to serve or to end.
@@ -28,7 +26,7 @@ const startWithin = 2 * time.Minute
 type process struct {
 	t     *testing.T
 	home  string
-	log   *logbook
+	log   *processtest.Log
 	cmd   *exec.Cmd
 	ended chan struct{}
 }
@@ -36,7 +34,7 @@ type process struct {
 // run starts a program on a core.
 func run(t *testing.T, core, home string, env []string, command ...string) *process {
 	t.Helper()
-	p := &process{t: t, home: home, log: new(logbook), ended: make(chan struct{})}
+	p := &process{t: t, home: home, log: new(processtest.Log), ended: make(chan struct{})}
 	p.cmd = exec.Command("taskset", append([]string{"--cpu-list", core}, command...)...)
 	p.cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+filepath.Join(home, "data"), "XDG_CONFIG_HOME="+filepath.Join(home, "config"))
 	// With one, Go's scheduler would stand still for a while at each sync of a
@@ -63,7 +61,7 @@ func (p *process) stop() {
 	case <-p.ended:
 	case <-time.After(startWithin):
 		_ = p.cmd.Process.Kill()
-		p.t.Errorf("the process did not end:\n%s", p.log.tail())
+		p.t.Errorf("the process did not end:\n%s", p.log.Tail())
 	}
 }
 
@@ -78,9 +76,9 @@ func (p *process) await(what string, holds func() bool) {
 		select {
 		case <-tick.C:
 		case <-p.ended:
-			p.t.Fatalf("the process ended while waiting for %s:\n%s", what, p.log.tail())
+			p.t.Fatalf("the process ended while waiting for %s:\n%s", what, p.log.Tail())
 		case <-deadline.C:
-			p.t.Fatalf("waited in vain for %s:\n%s", what, p.log.tail())
+			p.t.Fatalf("waited in vain for %s:\n%s", what, p.log.Tail())
 		}
 	}
 }
@@ -123,7 +121,7 @@ func startCaddy(t *testing.T, home, caddyfile string, values map[string]string) 
 
 func launchCaddy(t *testing.T, home string, env []string, binary, caddyfile string, values map[string]string) *caddy {
 	t.Helper()
-	c := &caddy{admin: freeAddress(t), site: freeAddress(t)}
+	c := &caddy{admin: processtest.FreeAddress(t), site: processtest.FreeAddress(t)}
 	pairs := []string{"{{admin}}", c.admin, "{{site}}", c.site}
 	for name, value := range values {
 		pairs = append(pairs, "{{"+name+"}}", value)
@@ -197,46 +195,4 @@ func read(t *testing.T, url string) []byte {
 		t.Fatalf("GET %s: %s %v %.500s", url, resp.Status, err, body)
 	}
 	return body
-}
-
-// Ports that nobody is given for an outgoing connection: one of those could
-// take an address between its choice and its use.
-const (
-	firstPort = 10000
-	ports     = 20000
-)
-
-// freeAddress returns an address on loopback that nobody listened on a moment
-// ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(ports)))
-		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
-		if err == nil && l.Close() == nil {
-			return address
-		}
-	}
-	t.Fatal("no free port")
-	return ""
-}
-
-// logbook keeps what a process printed.
-type logbook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-// tail returns the last of it.
-func (l *logbook) tail() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	text := l.text.String()
-	return text[max(0, len(text)-4000):]
 }

@@ -43,16 +43,21 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request, id string) {
 }
 
 // stream answers with the bill as it is, and returns what is to follow it: nil
-// where that was all, or an error was answered.
-func (h *Handler) stream(w http.ResponseWriter, r *http.Request, id string) (*stream, error) {
+// where that was all, or an error was answered. What it returns has to be
+// stopped.
+func (h *Handler) stream(w http.ResponseWriter, r *http.Request, id string) (s *stream, err error) {
 	watching, err := h.Payments.Watch(r.Context(), h.Scope, id)
 	if err != nil {
 		h.fail(w, r, err)
 		return nil, nil
 	}
+	defer func() {
+		if s == nil { // also after a panic: a watch keeps the store leased
+			watching.Stop()
+		}
+	}()
 	b, known := &watching.Bill, lastEvent(r)
 	if b.Status.Final() && b.Version == known {
-		watching.Stop()
 		w.WriteHeader(http.StatusNoContent)
 		return nil, nil
 	}
@@ -65,14 +70,14 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, id string) (*st
 	header.Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {
-		watching.Stop()
 		return nil, nil
 	}
-	s := &stream{
+	begun := &stream{
 		Handler: h, request: r, writer: w, control: http.NewResponseController(w),
 		changes: watching.Changes, stop: watching.Stop, final: b.Status.Final(),
 	}
-	return s, s.begin(b, known)
+	err = begun.begin(b, known)
+	return begun, err
 }
 
 // lastEvent returns the version of the bill that the client has seen last, 0

@@ -363,3 +363,25 @@ func TestWhatKeepsAStreamFromBeginningIsSaidAsElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// breaking is an answer that a writer before ours gives up.
+type breaking struct{ *httptest.ResponseRecorder }
+
+func (breaking) Write([]byte) (int, error) { panic(http.ErrAbortHandler) }
+
+func (breaking) WriteString(string) (int, error) { panic(http.ErrAbortHandler) }
+
+func TestAWatchEndsWithAPanicInItsStream(t *testing.T) {
+	s, l := liveSite(t)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("nothing was written")
+			}
+		}()
+		s.ServeEndpoint(breaking{httptest.NewRecorder()}, httptest.NewRequest(http.MethodGet, "/qlink/bills/"+billID+"/events", nil), "/bills/"+billID+"/events")
+	}()
+	if len(l.stopped) != 1 {
+		t.Errorf("%d watches were stopped", len(l.stopped))
+	}
+}

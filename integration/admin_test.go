@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 )
 
 // operate asks the admin API.
@@ -86,7 +88,7 @@ func TestTheAdminAPITellsTheWholeStoryOfABillAndActsOnIt(t *testing.T) {
 func TestTheAdminAPIServesTheRunningConfigurationAfterAFailedReload(t *testing.T) {
 	w := newWorld(t, plainSite)
 	b := w.checkout(order("O-1", "15000"), 201)
-	blocked := listen(t, freeAddress(t))
+	blocked := listen(t, processtest.FreeAddress(t))
 	w.values["extra"] = "http://" + blocked.Addr().String() + " {\n\tbind 127.0.0.1\n}\n"
 	w.write(worldConfig, w.values)
 	if err := w.reload(); err == nil {
@@ -159,7 +161,7 @@ func TestAClientThatReadsNothingHoldsUpNoExit(t *testing.T) {
 				t.Errorf("it held the exit up for %v", took)
 			}
 			if !strings.Contains(w.log.String(), `"exit_code":0`) {
-				t.Errorf("the exit was not clean:\n%s", w.log.tail())
+				t.Errorf("the exit was not clean:\n%s", w.log.Tail())
 			}
 		})
 	}

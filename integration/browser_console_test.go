@@ -13,6 +13,8 @@ import (
 
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
+
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 )
 
 // consoleSite is the plain site with a console, whose users are siti and budi,
@@ -275,7 +277,7 @@ func TestTheExampleOfAConsoleIsWalked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	public, gateway, shop := freeAddress(t), freeAddress(t), freeAddress(t)
+	public, gateway, shop := processtest.FreeAddress(t), processtest.FreeAddress(t), processtest.FreeAddress(t)
 	w := &world{public: "localhost:" + port(t, shop), gateway: gateway, client: newClient(t)}
 	w.caddy = newCaddy(t, string(text), nil)
 	w.env = append(w.env, "CONSOLE_PORT="+port(t, public), "CONSOLE_SANDBOX_PORT="+port(t, gateway), "CONSOLE_SHOP_PORT="+port(t, shop), "CONSOLE_ADMIN="+w.admin)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/chromedp"
+
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 )
 
 // chromium is the one browser that all tests share, each in a profile of its
@@ -20,7 +22,7 @@ type chromium struct {
 	ctx       context.Context
 	err       error
 	userAgent string
-	log       logbook
+	log       processtest.Log
 }
 
 // theBrowser is started by the first test that wants one and ended by
@@ -32,7 +34,7 @@ func (c *chromium) started(t *testing.T) *chromium {
 	t.Helper()
 	c.once.Do(func() { c.err = c.start() })
 	if c.err != nil {
-		t.Fatalf("start chromium (scripts/test installs it): %v\n%s", c.err, c.log.tail())
+		t.Fatalf("start chromium (scripts/test installs it): %v\n%s", c.err, c.log.Tail())
 	}
 	return c
 }
@@ -90,7 +92,7 @@ func (c *chromium) stop() {
 		ctx, cancel := context.WithTimeout(c.ctx, startWithin)
 		defer cancel()
 		if err := chromedp.Cancel(ctx); err != nil {
-			fmt.Fprintf(os.Stderr, "end chromium: %v\n%s\n", err, c.log.tail())
+			fmt.Fprintf(os.Stderr, "end chromium: %v\n%s\n", err, c.log.Tail())
 		}
 	}
 	if c.home != "" {

@@ -10,21 +10,20 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 )
 
 // startWithin bounds how long a process may take to serve or to end: generous,
@@ -73,7 +72,7 @@ type caddy struct {
 	binary string
 	env    []string
 	cmd    *exec.Cmd
-	log    *logbook
+	log    *processtest.Log
 	ended  chan struct{}
 }
 
@@ -82,7 +81,7 @@ type caddy struct {
 func newCaddy(t *testing.T, caddyfile string, values map[string]string) *caddy {
 	t.Helper()
 	home := t.TempDir()
-	c := &caddy{t: t, home: home, admin: freeAddress(t), binary: binary, log: new(logbook), config: filepath.Join(home, "Caddyfile")}
+	c := &caddy{t: t, home: home, admin: processtest.FreeAddress(t), binary: binary, log: new(processtest.Log), config: filepath.Join(home, "Caddyfile")}
 	c.env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+filepath.Join(home, "data"), "XDG_CONFIG_HOME="+filepath.Join(home, "config"),
 		"GORACE=atexit_sleep_ms=0") // else the race detector makes every exit a second longer
 	c.write(caddyfile, values)
@@ -154,9 +153,9 @@ func (c *caddy) await(what string, holds func() bool) {
 		select {
 		case <-tick.C:
 		case <-c.ended:
-			c.t.Fatalf("caddy ended while waiting for %s:\n%s", what, c.log.tail())
+			c.t.Fatalf("caddy ended while waiting for %s:\n%s", what, c.log.Tail())
 		case <-deadline.C:
-			c.t.Fatalf("waited in vain for %s:\n%s", what, c.log.tail())
+			c.t.Fatalf("waited in vain for %s:\n%s", what, c.log.Tail())
 		}
 	}
 }
@@ -172,7 +171,7 @@ func (c *caddy) stop(signal os.Signal) time.Duration {
 	case <-c.ended:
 	case <-time.After(startWithin):
 		_ = c.cmd.Process.Kill()
-		c.t.Errorf("caddy did not end:\n%s", c.log.tail())
+		c.t.Errorf("caddy did not end:\n%s", c.log.Tail())
 	}
 	if strings.Contains(c.log.String(), "WARNING: DATA RACE") {
 		c.t.Errorf("data race:\n%s", c.log.String())
@@ -225,32 +224,6 @@ func (c *caddy) load(config []byte) (*http.Response, error) {
 	return http.DefaultClient.Do(req)
 }
 
-// Ports that nobody is given for an outgoing connection: one of those could
-// take an address between its choice and its use.
-const (
-	firstPort = 10000
-	ports     = 20000
-)
-
-// freeAddress returns an address on loopback that nobody listened on a moment
-// ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(ports)))
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return address
-	}
-	t.Fatal("no free port")
-	return ""
-}
-
 // port returns the port of an address.
 func port(t *testing.T, address string) string {
 	t.Helper()
@@ -259,30 +232,6 @@ func port(t *testing.T, address string) string {
 		t.Fatal(err)
 	}
 	return p
-}
-
-// logbook keeps what a process printed.
-type logbook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// tail returns the last lines, enough to see what went wrong.
-func (l *logbook) tail() string {
-	lines := strings.Split(l.String(), "\n")
-	return strings.Join(lines[max(0, len(lines)-60):], "\n")
 }
 
 // profile returns a profile of the process.

@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 )
 
 const clusterExample = "../examples/cluster/"
@@ -45,19 +47,19 @@ var clusterNodes = regexp.MustCompile(`(?m)^node \d\s+(\S+)\s+pid (\d+)\s+admin 
 // has started to end when this process does.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	w := &world{public: "localhost:" + port(t, freeAddress(t)), gateway: freeAddress(t), client: newClient(t)}
+	w := &world{public: "localhost:" + port(t, processtest.FreeAddress(t)), gateway: processtest.FreeAddress(t), client: newClient(t)}
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.client.Jar = jar
-	w.caddy = &caddy{t: t, home: t.TempDir(), binary: binary, log: new(logbook)}
+	w.caddy = &caddy{t: t, home: t.TempDir(), binary: binary, log: new(processtest.Log)}
 	script := exec.Command(clusterExample + "run")
 	script.Env = append(os.Environ(), "CLUSTER_CADDY="+binary, "CLUSTER_DSN=", "GORACE=atexit_sleep_ms=0",
-		"CLUSTER_PORT="+port(t, w.public), "CLUSTER_SANDBOX_PORT="+port(t, w.gateway), "CLUSTER_SHOP_PORT="+port(t, freeAddress(t)))
+		"CLUSTER_PORT="+port(t, w.public), "CLUSTER_SANDBOX_PORT="+port(t, w.gateway), "CLUSTER_SHOP_PORT="+port(t, processtest.FreeAddress(t)))
 	c := &cluster{quickstart: &quickstart{world: w, sandbox: "http://" + w.gateway + "/sandbox/"}}
 	for _, name := range []string{"1", "2", "3"} {
-		address := freeAddress(t)
+		address := processtest.FreeAddress(t)
 		script.Env = append(script.Env, "CLUSTER_NODE_"+name+"_PORT="+port(t, address))
 		c.nodes = append(c.nodes, clusterNode{url: "http://" + address})
 	}
@@ -316,7 +318,7 @@ func (c *cluster) wantNothingLeft() {
 	log := c.said()
 	c.stop(syscall.SIGTERM)
 	if code := c.cmd.ProcessState.ExitCode(); code != 0 {
-		c.t.Errorf("exit code %d\n%s", code, c.log.tail())
+		c.t.Errorf("exit code %d\n%s", code, c.log.Tail())
 	}
 	for pid, began := range started {
 		if again, _, err := processStat(pid); err == nil && again == began {

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 )
 
 var payHere = control{"button", `^Pay here$`}
@@ -18,7 +20,7 @@ func TestAPaymentPageIsEmbeddedWithoutScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shop, public, gateway := freeAddress(t), freeAddress(t), freeAddress(t)
+	shop, public, gateway := processtest.FreeAddress(t), processtest.FreeAddress(t), processtest.FreeAddress(t)
 	w := &world{public: "localhost:" + port(t, public), gateway: gateway, client: newClient(t)}
 	w.caddy = newCaddy(t, string(text), nil)
 	w.env = append(w.env, "EMBED_SHOP_PORT="+port(t, shop), "EMBED_PORT="+port(t, public), "EMBED_SANDBOX_PORT="+port(t, gateway), "EMBED_ADMIN="+w.admin)

@@ -207,7 +207,7 @@ func TestAnExitWithAnOpenStreamEndsWithinASecond(t *testing.T) {
 		t.Errorf("now: %+v", got)
 	}
 	if took := w.stop(syscall.SIGTERM); took > time.Second {
-		t.Errorf("the exit took %v\n%s", took, w.log.tail())
+		t.Errorf("the exit took %v\n%s", took, w.log.Tail())
 	}
 	if _, err := l.next(); !errors.Is(err, io.EOF) {
 		t.Errorf("the stream was cut: %v", err)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 )
 
 // downloads is the example of gated downloads as it stands, on free ports.
@@ -23,7 +25,7 @@ func startDownloads(t *testing.T) *downloads {
 	if err != nil {
 		t.Fatal(err)
 	}
-	public, gateway := freeAddress(t), freeAddress(t)
+	public, gateway := processtest.FreeAddress(t), processtest.FreeAddress(t)
 	w := &world{public: "localhost:" + port(t, public), gateway: gateway, client: newClient(t)}
 	w.caddy = newCaddy(t, string(text), nil)
 	w.env = append(w.env, "DOWNLOAD_PORT="+port(t, public), "DOWNLOAD_SANDBOX_PORT="+port(t, gateway),

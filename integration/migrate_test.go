@@ -16,6 +16,7 @@ import (
 	caddyserver "github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 	"github.com/caddy-qlink/caddy-qlink/store/badger"
 )
 
@@ -269,7 +270,7 @@ func (c *cutOver) taken(folder string) (bytes int64) {
 func (c *cutOver) killed(isTime func() bool, args ...string) bool {
 	c.t.Helper()
 	cmd := exec.CommandContext(c.t.Context(), c.binary, args...)
-	said := new(logbook)
+	said := new(processtest.Log)
 	cmd.Env, cmd.Stdout, cmd.Stderr = c.env, said, said
 	if err := cmd.Start(); err != nil {
 		c.t.Fatal(err)

@@ -491,6 +491,26 @@ var mutations = []mutation{
 		[]edit{{"case held.Sequence < s.Sequence || held.Bills < s.Bills:", "case held.Sequence == 0:"}},
 	},
 	{
+		"what is held is the newest", "what was read of an older moment is held", "store/badger/recent.go",
+		"./store/badger TestARecentBillIsThatOfTheLastCommit|TestWhatWasReadBeforeACommitIsNotRecentAfterIt",
+		[]edit{{"if m.newest == of {", "if m.newest != nil {"}},
+	},
+	{
+		"what is held is the newest", "what was written is held", "store/badger/recent.go",
+		"./store/badger TestARecentBillIsThatOfTheLastCommit",
+		[]edit{{"\t\tdelete(r.young, key)\n\t\tdelete(r.old, key)\n", "\t\t_ = key\n"}},
+	},
+	{
+		"what is held is the newest", "a change does not see the one before it in its batch", "store/badger/recent.go",
+		"./store/badger TestAChangeSeesTheOneBeforeItInItsBatchThoughTheBillIsRecent",
+		[]edit{{"if ok && !written {", "if ok && (true || !written) {"}},
+	},
+	{
+		"what is held is the newest", "reads stay in an older moment", "store/badger/store.go",
+		"./store/badger TestACommitIsSeenWhenItsCallerHearsOfItAndNotBefore",
+		[]edit{{"\ts.moments.advance()\n", ""}},
+	},
+	{
 		"witness", "ahead of the commit", "store/badger/committer.go",
 		"./store/badger TestTheWitnessIsNeverAheadOfACommit",
 		[]edit{{"\tif err := c.commit(b.txn); err != nil {", "\tc.saw(next.state)\n\tif err := c.commit(b.txn); err != nil {"}},

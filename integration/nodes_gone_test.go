@@ -93,7 +93,7 @@ func (w *world) mustSend(req *http.Request) answer {
 	w.t.Helper()
 	a, err := w.do(req)
 	if err != nil {
-		w.t.Fatalf("%s %s: %v\n%s", req.Method, req.URL, err, w.log.tail())
+		w.t.Fatalf("%s %s: %v\n%s", req.Method, req.URL, err, w.log.Tail())
 	}
 	return a
 }

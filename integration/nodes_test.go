@@ -24,6 +24,7 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 	"github.com/caddy-qlink/caddy-qlink/store/postgres/postgrestest"
 )
 
@@ -57,7 +58,7 @@ func newNodes(t *testing.T, dsns []string, further map[string]string) *nodes {
 	n := &nodes{t: t, door: newDoorman(t), bell: newAnnals(t), shop: newShop(t)}
 	n.shop.serve(n.makeOrder)
 	n.mail = newPostman(t, n)
-	gate := &world{gateway: freeAddress(t), client: newClient(t)}
+	gate := &world{gateway: processtest.FreeAddress(t), client: newClient(t)}
 	gate.values = map[string]string{"public": n.mail.server.Listener.Addr().String(), "gateway": gate.gateway}
 	n.gateway = newCaddy(t, gatewayGlobal+gatewayConfig, gate.values)
 	gate.caddy = n.gateway
@@ -66,7 +67,7 @@ func newNodes(t *testing.T, dsns []string, further map[string]string) *nodes {
 	n.door.to = gate.gateway
 	site := siteTelling(n.bell.server.URL+"/told", notifyKey)
 	for i, dsn := range dsns {
-		w := &world{public: freeAddress(t), gateway: gate.gateway, shop: n.shop, client: newClient(t)}
+		w := &world{public: processtest.FreeAddress(t), gateway: gate.gateway, shop: n.shop, client: newClient(t)}
 		w.values = map[string]string{
 			"public": w.public, "gateway": n.door.server.Listener.Addr().String(), "timeout": "10s", "node": fmt.Sprint(i), "listen": "on",
 			"site":  strings.NewReplacer("{{shop}}", n.shop.address, "checkout /checkout", "checkout /checkout\n\t\tretry 1h").Replace(site),

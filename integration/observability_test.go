@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 )
 
 const observability = "../examples/observability/"
@@ -36,9 +38,9 @@ func startObserved(t *testing.T) *observed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shop := freeAddress(t)
-	w := &world{public: freeAddress(t), gateway: freeAddress(t), client: newClient(t)}
-	o := &observed{quickstart: &quickstart{world: w, sandbox: "http://" + w.gateway + "/sandbox/"}, metrics: freeAddress(t)}
+	shop := processtest.FreeAddress(t)
+	w := &world{public: processtest.FreeAddress(t), gateway: processtest.FreeAddress(t), client: newClient(t)}
+	o := &observed{quickstart: &quickstart{world: w, sandbox: "http://" + w.gateway + "/sandbox/"}, metrics: processtest.FreeAddress(t)}
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -78,8 +80,8 @@ func startPrometheus(t *testing.T, target string) (address string) {
 			t.Fatal(err)
 		}
 	}
-	address = freeAddress(t)
-	log := new(logbook)
+	address = processtest.FreeAddress(t)
+	log := new(processtest.Log)
 	cmd := exec.Command("prometheus", "--config.file", filepath.Join(dir, "prometheus.yml"),
 		"--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", address)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -91,7 +93,7 @@ func startPrometheus(t *testing.T, target string) (address string) {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("prometheus said:\n%s", log.tail())
+			t.Logf("prometheus said:\n%s", log.Tail())
 		}
 	})
 	return address
@@ -378,12 +380,12 @@ func TestAScrapeIsAsPrometheusWantsItAndTheSameAfterAReloadThatFails(t *testing.
 		`caddy_qlink_bills{status="SUCCESS"} 1`, `caddy_qlink_bills{status="WAIT"} 1`, `caddy_qlink_store_up 1`,
 		`caddy_qlink_checkouts_total{account="default",outcome="new"} 2`, `caddy_qlink_time_to_pay_seconds_count{account="default"} 1`,
 	}
-	taken := listen(t, freeAddress(t)).Addr().String()
+	taken := listen(t, processtest.FreeAddress(t)).Addr().String()
 	good := w.values
 	for what, spoil := range map[string]string{
 		"a port that is taken": "http://" + taken + " {\n\tbind 127.0.0.1\n\trespond no\n}",
-		"no certificate":       "https://" + freeAddress(t) + " {\n\tbind 127.0.0.1\n\ttls " + w.home + "/no.crt " + w.home + "/no.key\n}",
-		"a bad option":         "http://" + freeAddress(t) + " {\n\tqlink {\n\t\taccount nobody\n\t}\n}",
+		"no certificate":       "https://" + processtest.FreeAddress(t) + " {\n\tbind 127.0.0.1\n\ttls " + w.home + "/no.crt " + w.home + "/no.key\n}",
+		"a bad option":         "http://" + processtest.FreeAddress(t) + " {\n\tqlink {\n\t\taccount nobody\n\t}\n}",
 	} {
 		for range 5 { // apps are provisioned, and start, in any order
 			w.values = replaced(good, "extra", spoil)

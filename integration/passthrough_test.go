@@ -18,6 +18,8 @@ import (
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 )
 
 // everyRoute has every POST looked at for an order.
@@ -37,7 +39,7 @@ http://{{bare}} {
 // newPair is a world with a second site, without the module, beside the first.
 func newPair(t *testing.T) (w *world, bare string) {
 	t.Helper()
-	bare = freeAddress(t)
+	bare = processtest.FreeAddress(t)
 	w = prepareWorld(t, everyRoute, strings.ReplaceAll(bareSite, "{{bare}}", bare))
 	w.start()
 	return w, bare

@@ -325,7 +325,7 @@ func TestAnExitWithAnOpenLongPollEndsWithinASecond(t *testing.T) {
 	<-sent
 	w.await("the long poll to be in", func() bool { return w.running("payment.(*Engine).Wait(") > 0 })
 	if took := w.stop(syscall.SIGTERM); took > time.Second {
-		t.Errorf("the exit took %v\n%s", took, w.log.tail())
+		t.Errorf("the exit took %v\n%s", took, w.log.Tail())
 	}
 	if a := <-polled; a.Response == nil || a.StatusCode != http.StatusOK && a.StatusCode != http.StatusNotModified {
 		t.Errorf("the long poll was cut: %+v", a)

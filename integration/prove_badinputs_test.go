@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 	"github.com/caddy-qlink/caddy-qlink/store/badger"
 )
 
@@ -120,7 +121,7 @@ http://{{other}} {
 func newBadInputs(t *testing.T) *badInputs {
 	t.Helper()
 	w := prepareWorld(t, badInputsSite, "")
-	w.values["other"] = freeAddress(t)
+	w.values["other"] = processtest.FreeAddress(t)
 	config := strings.Replace(siteConfig, "auto_https off", "auto_https off\n\tservers {\n\t\ttrusted_proxies static 127.0.0.1/32\n\t}", 1)
 	w.values["extra"] = strings.NewReplacer("{{other}}", w.values["other"], "{{shop}}", w.shop.address).Replace(otherShop)
 	w.write(config, w.values)

@@ -14,6 +14,7 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 	"github.com/caddy-qlink/caddy-qlink/sandbox"
 )
 
@@ -75,7 +76,7 @@ func TestProveACrashAtAnyPointLosesNothingAndPaysOnce(t *testing.T) {
 			select {
 			case <-ended:
 			case <-time.After(startWithin):
-				t.Fatalf("nothing came by %s %s\n%s", p.when, p.what, c.log.tail())
+				t.Fatalf("nothing came by %s %s\n%s", p.when, p.what, c.log.Tail())
 			}
 			c.rise()
 		}
@@ -103,7 +104,7 @@ func newCrashes(t *testing.T) *crashes {
 // rise starts the next Caddy.
 func (c *crashes) rise() {
 	c.t.Helper()
-	c.log = new(logbook)
+	c.log = new(processtest.Log)
 	c.start()
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 )
 
 // killed is the trial of kill -9: what was acknowledged, and what was found
@@ -56,14 +58,14 @@ func TestProveNothingAcknowledgedIsLostToKills(t *testing.T) {
 	for round := range *proveKills {
 		seen := k.known()
 		k.fire(round, int64(*proveAcks/2+chance.IntN(*proveAcks)))
-		k.log = new(logbook) // each process has its own
+		k.log = new(processtest.Log) // each process has its own
 		k.start()
 		k.judge(seen)
 		if round%10 == 9 || round == *proveKills-1 {
 			k.orderAgain()
 		}
 		if t.Failed() {
-			t.Fatalf("round %d:\n%s", round, k.log.tail())
+			t.Fatalf("round %d:\n%s", round, k.log.Tail())
 		}
 	}
 	k.judge(nil)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 	"github.com/caddy-qlink/caddy-qlink/sandbox"
 	"github.com/caddy-qlink/caddy-qlink/store/postgres/postgrestest"
 )
@@ -138,7 +139,7 @@ func (s *struggle) kill(w *world) {
 }
 
 func (s *struggle) revive(w *world) {
-	w.log = new(logbook)
+	w.log = new(processtest.Log)
 	w.start()
 }
 

@@ -44,7 +44,7 @@ func TestProveReloadsUnderLoadLoseNothingAndLeaveNothingBehind(t *testing.T) {
 	w.client.CloseIdleConnections()
 	w.await("the old configurations' goroutines to end", func() bool { return w.running(ours) <= before })
 	if t.Failed() {
-		t.Log(w.log.tail())
+		t.Log(w.log.Tail())
 	}
 	for what, function := range map[string]string{"committers": "store/badger.(*committer)", "sets of workers": "payment.(*Engine).Run("} {
 		if n := w.running(function); n != 1 {

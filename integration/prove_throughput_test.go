@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 	"github.com/caddy-qlink/caddy-qlink/store/postgres/postgrestest"
 )
 
@@ -225,7 +226,7 @@ func (p *populace) fill(counts ...int) {
 	})
 	p.tell("ANALYZE")
 	for _, w := range p.each {
-		w.log = new(logbook)
+		w.log = new(processtest.Log)
 	}
 	p.start()
 }

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 )
 
 // quickstart is README's one command, on free ports and with a home of its
@@ -25,7 +27,7 @@ func startQuickstart(t *testing.T) *quickstart {
 	if err != nil {
 		t.Fatal(err)
 	}
-	public, gateway, shop := freeAddress(t), freeAddress(t), freeAddress(t)
+	public, gateway, shop := processtest.FreeAddress(t), processtest.FreeAddress(t), processtest.FreeAddress(t)
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)

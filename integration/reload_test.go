@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 )
 
 // insist sends a request until there is an answer. At a reload Caddy closes
@@ -27,7 +29,7 @@ func (w *world) insist(request func() *http.Request) answer {
 func TestAFailedReloadLeavesTheOldConfigurationServing(t *testing.T) {
 	w := newWorld(t, plainSite)
 	b := w.checkout(order("O-1", "15000"), 201)
-	occupied := freeAddress(t)
+	occupied := processtest.FreeAddress(t)
 	blocker := listen(t, occupied)
 	for name, broken := range map[string]string{
 		"unknown option":     strings.Replace(worldConfig, "timeout {{timeout}}", "tiemout 2s", 1),

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 )
 
 // Sites as people have them: around the module, rewrites, prefixes, route
@@ -123,7 +125,7 @@ func TestBehindAPasswordTheShopIsClosedAndTheWebhookCanBeLeftOpen(t *testing.T) 
 // A PHP shop answers over FastCGI; here a Go program stands in for php-fpm,
 // speaking the same protocol.
 func TestAnOrderOverFastCGIIsTakenOver(t *testing.T) {
-	address := freeAddress(t)
+	address := processtest.FreeAddress(t)
 	go func() { _ = fcgi.Serve(listen(t, address), http.HandlerFunc(servePHP)) }() // ends with its listener
 	w := prepareWorld(t, `	root * {{home}}/php
 	qlink {

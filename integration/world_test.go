@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 	"github.com/caddy-qlink/caddy-qlink/qlink"
 	"github.com/caddy-qlink/caddy-qlink/sandbox"
 )
@@ -104,7 +105,7 @@ func newWorld(t *testing.T, site string) *world {
 func prepareWorld(t *testing.T, site, extra string) *world {
 	t.Helper()
 	w := &world{
-		public: freeAddress(t), gateway: freeAddress(t), shop: newShop(t), client: newClient(t),
+		public: processtest.FreeAddress(t), gateway: processtest.FreeAddress(t), shop: newShop(t), client: newClient(t),
 	}
 	w.values = map[string]string{
 		"public": w.public, "gateway": w.gateway, "shop": w.shop.address, "timeout": "2s",
@@ -208,7 +209,7 @@ func (w *world) must(method, path, body string, header ...string) answer {
 	w.t.Helper()
 	a, err := w.do(w.request(method, path, body, header...))
 	if err != nil {
-		w.t.Fatalf("%s %s: %v\n%s", method, path, err, w.log.tail())
+		w.t.Fatalf("%s %s: %v\n%s", method, path, err, w.log.Tail())
 	}
 	return a
 }
@@ -291,7 +292,7 @@ func (w *world) awaitStatus(id, status string) billJSON {
 			return b
 		}
 		if time.Now().After(deadline) {
-			w.t.Fatalf("bill is still %s, not %s\n%s", b.Status, status, w.log.tail())
+			w.t.Fatalf("bill is still %s, not %s\n%s", b.Status, status, w.log.Tail())
 		}
 		w.must("GET", "/qlink/bills/"+id+"?wait=1s", "", "If-None-Match", a.Header.Get("ETag"))
 	}

@@ -193,7 +193,7 @@ func (c *sealedChange) prepareOrder(txn *badgerdb.Txn, set *writeSet) error {
 	if c.order == nil {
 		return nil
 	}
-	held, err := before[bill.OrderRecord](&c.store.moments, txn, c.order.key)
+	held, err := predecessor[bill.OrderRecord](&c.store.moments, txn, c.order.key)
 	if err != nil && !errors.Is(err, bill.ErrNotFound) {
 		return err
 	}
@@ -207,7 +207,7 @@ func (c *sealedChange) prepareOrder(txn *badgerdb.Txn, set *writeSet) error {
 // prepareBill adds what is to be written for one bill, its index entries
 // included, and returns what to do once that is durable.
 func (c *sealedChange) prepareBill(txn *badgerdb.Txn, b sealedBill, set *writeSet) (effect func(), err error) {
-	held, err := before[bill.Bill](&c.store.moments, txn, b.key)
+	held, err := predecessor[bill.Bill](&c.store.moments, txn, b.key)
 	isNew := errors.Is(err, bill.ErrNotFound)
 	if err != nil && !isNew {
 		return nil, err

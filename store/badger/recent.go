@@ -4,8 +4,8 @@ import (
 	badgerdb "github.com/dgraph-io/badger/v4"
 )
 
-// recent holds records, by their keys, as they are in the newest moment: those
-// that were read since the last thousands. A webhook reads its bill and order,
+// recent holds records, by their keys, as they are in the newest moment: the
+// thousands that were read last. A webhook reads its bill and order,
 // and the committer both once more; a buyer's page asks for its bill every few
 // seconds. Looking a key up in Badger takes longer than all else in such a read.
 //
@@ -83,8 +83,8 @@ func keep[T any](m *moments, of *moment, key []byte, v T) {
 	}
 }
 
-// before returns the record under key as txn, the committer's, sees it.
-func before[T any](m *moments, txn *badgerdb.Txn, key []byte) (T, error) {
+// predecessor returns the record under key as txn, the committer's, sees it.
+func predecessor[T any](m *moments, txn *badgerdb.Txn, key []byte) (T, error) {
 	m.mu.Lock()
 	_, written := m.recent.writing[string(key)]
 	held, ok := m.recent.get(key)

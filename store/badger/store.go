@@ -168,11 +168,15 @@ func (s *store) saw(reached state) {
 
 // view runs a read on one snapshot of the store.
 func (s *store) view(ctx context.Context, read func(txn *badgerdb.Txn) error) error {
-	return s.viewOf(ctx, func(now *moment) error { return read(now.txn) })
+	return s.reading(ctx, func() error {
+		now := s.moments.enter()
+		defer s.moments.leave(now)
+		return read(now.txn)
+	})
 }
 
-// viewOf is view for who wants to know which moment it reads.
-func (s *store) viewOf(ctx context.Context, read func(now *moment) error) (err error) {
+// reading runs a read while the store is there.
+func (s *store) reading(ctx context.Context, read func() error) (err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if err := s.usable(); err != nil {
@@ -188,9 +192,7 @@ func (s *store) viewOf(ctx context.Context, read func(now *moment) error) (err e
 			err = fmt.Errorf("%w: panic in a read: %v", bill.ErrUnavailable, p)
 		}
 	}()
-	now := s.moments.enter()
-	defer s.moments.leave(now)
-	return read(now)
+	return read()
 }
 
 // usable returns why the store cannot be read, or nil. The caller holds the
@@ -245,11 +247,13 @@ func read[T any](ctx context.Context, s *store, key []byte) (v T, err error) {
 
 // readRecent reads one record of a kind that is held while it is recent.
 func readRecent[T any](ctx context.Context, s *store, key []byte) (v T, err error) {
-	err = s.viewOf(ctx, func(now *moment) (err error) {
+	err = s.reading(ctx, func() (err error) {
 		var held bool
 		if v, held = recall[T](&s.moments, key); held {
 			return nil
 		}
+		now := s.moments.enter()
+		defer s.moments.leave(now)
 		if v, err = get[T](now.txn, key); err == nil {
 			keep(&s.moments, now, key, v)
 		}

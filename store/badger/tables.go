@@ -9,8 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
-	"time"
+	"sync"
+	"sync/atomic"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -20,15 +22,10 @@ import (
 	"github.com/caddy-qlink/caddy-qlink/bill"
 )
 
-// What is read of the tables before the store serves: at most so many bytes, and
-// after a part of them no more than there is time for, as a large store on a
-// slow disk is to start too. The rest is read while it serves, the older tables
-// last.
-const (
-	verifyAtOnce  = 1 << 30
-	verifyAtLeast = 64 << 20 // however long it takes
-	verifyFor     = time.Second
-)
+// verifyAtOnce bounds the bytes of tables that are read before the store serves.
+// What a larger store has beyond that is read while it serves, the older tables
+// last. A core reads some 200 MB a second.
+const verifyAtOnce = 1 << 30
 
 // tableFile is a table of the database, as its MANIFEST lists it.
 type tableFile struct {
@@ -43,26 +40,33 @@ type tableFile struct {
 // that last. So every block of every table is verified, once at each start,
 // before Badger sees it.
 
-// verifyTables verifies the given tables until bound bytes are read, or the time
-// is over, and returns those that are left.
+// verifyTables verifies the given tables until bound bytes are read, as many at a
+// time as there are processors, and returns those that are left.
 func verifyTables(ctx context.Context, files []tableFile, bound int64) (left []tableFile, err error) {
-	begin := time.Now()
-	var total int64
-	for i, file := range files {
-		if isEnough(total, bound, time.Since(begin)) {
-			return files[i:], nil
-		}
-		read, err := file.verify()
-		if err := errors.Join(err, ctx.Err()); err != nil {
-			return nil, err
-		}
-		total += read
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var read, next atomic.Int64
+	var tasks sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		tasks.Go(func() {
+			for read.Load() < bound && ctx.Err() == nil {
+				i := next.Add(1) - 1
+				if i >= int64(len(files)) {
+					return
+				}
+				n, err := files[i].verify()
+				if err != nil {
+					cancel(err)
+				}
+				read.Add(n)
+			}
+		})
 	}
-	return nil, nil
-}
-
-func isEnough(read, bound int64, took time.Duration) bool {
-	return read >= bound || read >= verifyAtLeast && took >= verifyFor
+	tasks.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	return files[min(next.Load(), int64(len(files))):], nil
 }
 
 // verification reads in the background what opening has left unverified.
@@ -80,31 +84,17 @@ func (s *store) verifyLater(files []tableFile) {
 	go func() {
 		defer close(ended)
 		for _, file := range files {
-			begin := time.Now()
+			if ctx.Err() != nil {
+				return
+			}
 			if _, err := file.verify(); err != nil {
 				s.logger().Error("the store is damaged and serves nobody any more", zap.Error(err))
 				s.witness.found(err)
 				s.committer.breakWith(fmt.Errorf("%w: %w", bill.ErrUnavailable, err))
 				return
 			}
-			if !idle(ctx, time.Since(begin)) {
-				return
-			}
 		}
 	}()
-}
-
-// idle leaves the processor and the disk to those who are served meanwhile, and
-// reports whether to go on.
-func idle(ctx context.Context, pause time.Duration) bool {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // stop returns when nothing is read any more.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -114,20 +116,40 @@ func TestATableOfALargeStoreIsVerifiedWhileItServes(t *testing.T) {
 	wantRefused(t, dir, path, "found earlier") // before the table is read again
 }
 
-func TestALargeStoreOnASlowDiskStartsBeforeAllOfItIsVerified(t *testing.T) {
-	for _, c := range []struct {
-		read int64
-		took time.Duration
-		want bool
-	}{
-		{verifyAtLeast - 1, time.Minute, false},
-		{verifyAtLeast, verifyFor - 1, false},
-		{verifyAtLeast, verifyFor, true},
-		{verifyAtOnce - 1, 0, false},
-		{verifyAtOnce, 0, true},
-	} {
-		if got := isEnough(c.read, verifyAtOnce, c.took); got != c.want {
-			t.Errorf("%d bytes in %v: %t", c.read, c.took, got)
+func TestEveryTableIsVerifiedUpToTheBound(t *testing.T) {
+	dir := t.TempDir()
+	for n := range 4 {
+		s := mustOpen(t, dir)
+		mustCommit(t, s, n, n)
+		mustClose(t, s)
+	}
+	files := listedTables(dir)
+	if len(files) != 4 {
+		t.Fatalf("%d tables", len(files))
+	}
+	if left, err := verifyTables(ctx, files, verifyAtOnce); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	left, err := verifyTables(ctx, files, 1)
+	begun := len(files) - len(left) // by each processor one, when the bound was reached
+	if err != nil || begun < 1 || begun > runtime.GOMAXPROCS(0) || !slices.Equal(left, files[begun:]) {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content[len(content)/2] ^= 1
+		if err := os.WriteFile(file.path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := verifyTables(ctx, files, verifyAtOnce); !errors.Is(err, ErrDamaged) {
+			t.Errorf("table %d: %v", file.id, err)
+		}
+		content[len(content)/2] ^= 1
+		if err := os.WriteFile(file.path, content, 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
