@@ -181,6 +181,13 @@ func (c *caddy) read(url string) []byte {
 
 func read(t *testing.T, url string) []byte {
 	t.Helper()
+	_, body := got(t, url)
+	return body
+}
+
+// got returns the headers and the body of a successful answer.
+func got(t *testing.T, url string) (http.Header, []byte) {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -194,5 +201,5 @@ func read(t *testing.T, url string) []byte {
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("GET %s: %s %v %.500s", url, resp.Status, err, body)
 	}
-	return body
+	return resp.Header, body
 }

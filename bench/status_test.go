@@ -2,7 +2,6 @@ package bench
 
 import (
 	"fmt"
-	"net/http"
 	"sort"
 	"strings"
 	"testing"
@@ -13,25 +12,15 @@ import (
 // respondSite answers everything with what a bill's status answers.
 func respondSite(t *testing.T, url string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := resp.Body.Close(); err != nil {
-		t.Fatal(err)
-	}
+	header, body := got(t, url)
 	var headers []string
-	for name, values := range resp.Header {
+	for name, values := range header {
 		if name != "Date" && name != "Content-Length" && name != "Server" {
 			headers = append(headers, fmt.Sprintf("\theader %s `%s`\n", name, values[0]))
 		}
 	}
 	sort.Strings(headers)
-	return "{\n" + plainOptions + "}\nhttp://{{site}} {\n" + strings.Join(headers, "") + "\trespond `" + string(read(t, url)) + "`\n}\n"
+	return "{\n" + plainOptions + "}\nhttp://{{site}} {\n" + strings.Join(headers, "") + "\trespond `" + string(body) + "`\n}\n"
 }
 
 func TestStatus(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 	badgerdb "github.com/dgraph-io/badger/v4"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 )
@@ -49,30 +48,15 @@ func resealedJSON[T any](item *badgerdb.Item) ([]byte, error) {
 // alone.
 func takeBackFormats(t *testing.T, dir string) {
 	t.Helper()
-	db, err := openDatabase(databaseOptions(dir, zap.NewNop))
-	if err != nil {
-		t.Fatal(err)
-	}
-	batch := db.NewWriteBatch()
-	err = db.View(func(txn *badgerdb.Txn) error {
-		it := iterate(txn, nil)
-		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
-			record, err := asJSON(it.Item())
-			if err != nil {
-				return err
-			}
-			entry := badgerdb.NewEntry(it.Item().KeyCopy(nil), record)
-			entry.ExpiresAt = it.Item().ExpiresAt()
-			if err := batch.SetEntry(entry); err != nil {
-				return err
-			}
+	rewrite(t, dir, func(to *badgerdb.WriteBatch, item *badgerdb.Item) error {
+		record, err := asJSON(item)
+		if err != nil {
+			return err
 		}
-		return nil
+		entry := badgerdb.NewEntry(item.KeyCopy(nil), record)
+		entry.ExpiresAt = item.ExpiresAt()
+		return to.SetEntry(entry)
 	})
-	if err := errors.Join(err, batch.Flush(), db.Close()); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // formats returns in which formats the records of each kind lie, and how many.

@@ -79,6 +79,28 @@ func contentOf(t *testing.T, s *store) map[string]string {
 // created.
 func takeBack(t *testing.T, dir string) {
 	t.Helper()
+	rewrite(t, dir, func(to *badgerdb.WriteBatch, item *badgerdb.Item) error {
+		key := item.KeyCopy(nil)
+		switch {
+		case strings.ContainsRune(string(rebuilt), rune(key[0])):
+			return to.Delete(key)
+		case key[0] == kindNotification:
+			n, _ := value[bill.Notification](item)
+			n.BillCreatedAt = time.Time{}
+			w, _ := sealedWrite(key, &n)
+			return to.Set(key, w.value)
+		case key[0] == kindState:
+			held, _ := value[stateRecord](item)
+			w, _ := sealedWrite(key, held.state)
+			return to.Set(key, w.value)
+		}
+		return nil
+	})
+}
+
+// rewrite has each record of a closed store written anew, or not.
+func rewrite(t *testing.T, dir string, each func(to *badgerdb.WriteBatch, item *badgerdb.Item) error) {
+	t.Helper()
 	db, err := openDatabase(databaseOptions(dir, zap.NewNop))
 	if err != nil {
 		t.Fatal(err)
@@ -88,21 +110,7 @@ func takeBack(t *testing.T, dir string) {
 		it := iterate(txn, nil)
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
-			key := it.Item().KeyCopy(nil)
-			switch {
-			case strings.ContainsRune(string(rebuilt), rune(key[0])):
-				err = batch.Delete(key)
-			case key[0] == kindNotification:
-				n, _ := value[bill.Notification](it.Item())
-				n.BillCreatedAt = time.Time{}
-				w, _ := sealedWrite(key, &n)
-				err = batch.Set(key, w.value)
-			case key[0] == kindState:
-				held, _ := value[stateRecord](it.Item())
-				w, _ := sealedWrite(key, held.state)
-				err = batch.Set(key, w.value)
-			}
-			if err != nil {
+			if err := each(batch, it.Item()); err != nil {
 				return err
 			}
 		}
