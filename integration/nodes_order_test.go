@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 )
 
 const ordersAtOnce = 20 // of each kind
@@ -22,6 +23,19 @@ func (w *world) sign(path, body string, header ...string) *http.Request {
 	w.t.Helper()
 	return signed(w.request("POST", path, body, header...), body)
 }
+
+// handOver posts an order to each node at the same time, so many times. All are
+// signed in the same second: of two, the one that was signed before is stale.
+func (n *nodes) handOver(times int, body func(w *world) string, header ...string) []answer {
+	n.t.Helper()
+	at := time.Now()
+	return n.sameTime(times, func(w *world) *http.Request {
+		text := body(w)
+		return signedAt(at, apiSecret, w.request("POST", "/qlink/bills", text, header...), text)
+	})
+}
+
+func always(body string) func(*world) string { return func(*world) string { return body } }
 
 // choosyNodes are three whose accounts let buyers choose.
 func choosyNodes(t *testing.T) *nodes {
@@ -77,12 +91,12 @@ func TestWhatIsPostedToSeveralNodesAtOnceIsOnePayment(t *testing.T) {
 	n := choosyNodes(t)
 	ended := n.eachOrder("N-ORDER", func(code string) billJSON {
 		body := orderIn(code, "QRIS")
-		return wantOneBill(t, n.sameTime(2, func(w *world) *http.Request { return w.sign("/qlink/bills", body) }))
+		return wantOneBill(t, n.handOver(2, always(body)))
 	})
 	n.wantOneApply(ended)
 	n.wantOneApply(n.eachOrder("N-KEY", func(code string) billJSON {
 		body := orderIn(code, "QRIS")
-		return wantOneBill(t, n.sameTime(1, func(w *world) *http.Request { return w.sign("/qlink/bills", body, "Idempotency-Key", code) }))
+		return wantOneBill(t, n.handOver(1, always(body), "Idempotency-Key", code))
 	}))
 	for _, b := range ended {
 		n.any().insistOn(n.each[0].notification(b, "FAIL"))
@@ -99,7 +113,7 @@ func TestWhatIsPostedToSeveralNodesAtOnceIsOnePayment(t *testing.T) {
 	}))
 	n.wantOneApply(n.eachOrder("N-CHOICE", func(code string) billJSON {
 		body := orderIn(code, "")
-		choosing := wantOneBill(t, n.sameTime(1, func(w *world) *http.Request { return w.sign("/qlink/bills", body) }))
+		choosing := wantOneBill(t, n.handOver(1, always(body)))
 		return wantOneBill(t, n.sameTime(2, func(w *world) *http.Request {
 			return w.request("POST", "/qlink/bills/"+choosing.ID+"/choose", `{"payTypeCode":"ONLINE","payChannelCode":"DANA"}`, "Content-Type", "application/json")
 		}))
@@ -120,7 +134,7 @@ func TestOfDifferentChoicesAtSeveralNodesOneIsTaken(t *testing.T) {
 	channels := map[*world]string{n.each[0]: "DANA", n.each[1]: "BCA_VA", n.each[2]: "QRIS"}
 	crowd(4, ordersAtOnce, func(i int) {
 		body := orderIn(fmt.Sprint("N-TABS-", i), "")
-		b := wantOneBill(t, n.sameTime(1, func(w *world) *http.Request { return w.sign("/qlink/bills", body) }))
+		b := wantOneBill(t, n.handOver(1, always(body)))
 		taken := 0
 		for _, a := range n.sameTime(1, func(w *world) *http.Request {
 			return w.request("POST", "/qlink/bills/"+b.ID+"/choose", `{"payTypeCode":"ONLINE","payChannelCode":"`+channels[w]+`"}`, "Content-Type", "application/json")
@@ -151,9 +165,9 @@ func TestOneIdempotencyKeyWithDifferentOrdersAtSeveralNodesIsOneBill(t *testing.
 	second := 0
 	crowd(4, ordersAtOnce, func(i int) {
 		made := make(map[string]bool)
-		for _, a := range n.sameTime(1, func(w *world) *http.Request {
-			return w.sign("/qlink/bills", orderIn(fmt.Sprintf("N-SAME-%d-%s", i, w.values["node"]), "QRIS"), "Idempotency-Key", fmt.Sprint("N-SAME-", i))
-		}) {
+		for _, a := range n.handOver(1, func(w *world) string {
+			return orderIn(fmt.Sprintf("N-SAME-%d-%s", i, w.values["node"]), "QRIS")
+		}, "Idempotency-Key", fmt.Sprint("N-SAME-", i)) {
 			switch a.StatusCode {
 			case http.StatusCreated:
 				made[decode[billJSON](t, a.body).ID] = true

@@ -308,7 +308,11 @@ func signed(req *http.Request, body string) *http.Request {
 }
 
 func signedWith(secret string, req *http.Request, body string) *http.Request {
-	t := fmt.Sprint(time.Now().Unix())
+	return signedAt(time.Now(), secret, req, body)
+}
+
+func signedAt(at time.Time, secret string, req *http.Request, body string) *http.Request {
+	t := fmt.Sprint(at.Unix())
 	mac := hmac.New(sha256.New, []byte(secret))
 	fmt.Fprintf(mac, "%s.%s.%s.%s", t, req.Method, req.URL.RequestURI(), body)
 	req.Header.Set("QLink-Signature", "t="+t+",v1="+hex.EncodeToString(mac.Sum(nil)))
