@@ -124,7 +124,7 @@ func TestAStreamBehindEncodeTellsEachChangeTheMomentItHappens(t *testing.T) {
 // awaitNoStream waits until no goroutine serves or feeds a stream.
 func (w *world) awaitNoStream() {
 	w.t.Helper()
-	for _, function := range []string{"handlers.(*Handler).events(", "payment.(*relay).read("} {
+	for _, function := range []string{"handlers.(*Handler).events(", "payment.(*follower).run("} {
 		w.await("the end of "+function, func() bool { return w.running(function) == 0 })
 	}
 }

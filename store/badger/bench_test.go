@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dgraph-io/badger/v4/table"
+
 	"github.com/caddy-qlink/caddy-qlink/bill"
 	"github.com/caddy-qlink/caddy-qlink/store/internal/codec"
 )
@@ -176,6 +178,45 @@ func BenchmarkBill(b *testing.B) {
 					}
 				})
 			})
+		})
+	}
+}
+
+// BenchmarkVerify reads tables whole, as every start does, beside Badger's own
+// code for that.
+func BenchmarkVerify(b *testing.B) {
+	dir := b.TempDir()
+	s := mustOpen(b, dir)
+	together(b, 64, 10_000, func(n int) error { return s.Commit(ctx, change(strconv.Itoa(n))) })
+	mustClose(b, s)
+	files := listedTables(dir)
+	for name, verify := range map[string]func(tableFile) (int64, error){
+		"by=us": func(f tableFile) (int64, error) { return f.verify(new(verifier)) },
+		"by=badger": func(f tableFile) (int64, error) {
+			content, err := os.ReadFile(f.path)
+			if err != nil {
+				return 0, err
+			}
+			t, err := table.OpenInMemoryTable(content, f.id, &table.Options{Compression: f.compression, BlockSize: 4 << 10})
+			if err != nil {
+				return 0, err
+			}
+			return int64(len(content)), t.VerifyChecksum()
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				var read int64
+				for _, f := range files {
+					n, err := verify(f)
+					if err != nil {
+						b.Fatal(err)
+					}
+					read += n
+				}
+				b.SetBytes(read)
+			}
 		})
 	}
 }

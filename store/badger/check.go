@@ -117,6 +117,7 @@ func checkShadow(ctx context.Context, shadow *shadow, progress func(uint64), f *
 // tables verifies every block of every table, and reports whether all are whole.
 func (f *Findings) tables(ctx context.Context, shadow *shadow) (whole bool, err error) {
 	whole = true
+	var v verifier
 	for _, file := range listedTables(shadow.dir) {
 		if err := ctx.Err(); err != nil {
 			return false, err
@@ -126,7 +127,7 @@ func (f *Findings) tables(ctx context.Context, shadow *shadow) (whole bool, err 
 		if !exists(file.path) {
 			whole = false
 			f.add(FindingTable, "table %s is missing", file.path)
-		} else if _, err := file.verify(); err != nil {
+		} else if _, err := file.verify(&v); err != nil {
 			whole = false
 			f.add(FindingTable, "%v", err)
 		}

@@ -2,6 +2,7 @@ package badger
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
@@ -52,7 +54,11 @@ func TestATableWithAWrongByteIsRefusedWhereverItIs(t *testing.T) {
 	if len(files) != 1 {
 		t.Fatalf("listed: %v", files)
 	}
-	if err := files[0].verifyContent(whole); err != nil {
+	var v verifier
+	verify := func(content []byte) error {
+		return v.verify(bytes.NewReader(content), int64(len(content)), files[0].compression)
+	}
+	if err := verify(whole); err != nil {
 		t.Fatalf("as it is: %v", err)
 	}
 	want := contents(t, files[0], whole)
@@ -60,13 +66,46 @@ func TestATableWithAWrongByteIsRefusedWhereverItIs(t *testing.T) {
 	for at := len(whole) - 1; at >= 0; at -= step {
 		for _, bit := range []byte{1, 0x80} {
 			whole[at] ^= bit
-			if err := files[0].verifyContent(whole); err == nil && !bytes.Equal(contents(t, files[0], whole), want) {
+			if err := verify(whole); err == nil && !bytes.Equal(contents(t, files[0], whole), want) {
 				t.Errorf("bit %#x of byte %d of %d flipped: it passes", bit, at, len(whole))
 			}
 			whole[at] ^= bit
 		}
-		if err := files[0].verifyContent(whole[:at]); err == nil {
+		if err := verify(whole[:at]); err == nil {
 			t.Errorf("cut to %d of %d: it passes", at, len(whole))
+		}
+	}
+	if err := verify(whole); err != nil {
+		t.Errorf("as it was, after all that: %v", err)
+	}
+}
+
+// A length that is wrong costs no memory before it is found to be.
+func TestABlockThatClaimsToBeHugeIsRefusedUnread(t *testing.T) {
+	v := verifier{block: binary.AppendUvarint(nil, 1<<31)}
+	if err := v.verifyBlock(options.Snappy); !errors.Is(err, errChecksum) || cap(v.plain) > 0 {
+		t.Errorf("%v, %d bytes", err, cap(v.plain))
+	}
+}
+
+// What a table takes of memory is a block, and its index.
+func TestVerifyingATableTakesLittleMemory(t *testing.T) {
+	dir := closedStore(t, 3000)
+	var v verifier
+	for _, file := range listedTables(dir) {
+		if size, err := file.verify(&v); err != nil || size == 0 {
+			t.Fatal(size, err)
+		}
+		if kept := cap(v.block) + cap(v.plain) + cap(v.index); kept > 256<<10 {
+			t.Errorf("%d bytes", kept)
+		}
+		allocated := testing.AllocsPerRun(5, func() {
+			if _, err := file.verify(&v); err != nil {
+				t.Error(err)
+			}
+		})
+		if allocated > 40 {
+			t.Errorf("%.0f allocations", allocated)
 		}
 	}
 }
