@@ -22,6 +22,7 @@ type claim struct {
 	AtMost  bool    `json:"atMost"` // the goal is an upper bound, else a lower one
 	Goal    float64 `json:"goal"`
 	Unit    string  `json:"unit,omitzero"` // of goal and figure; "" is a ratio
+	Why     string  `json:"why,omitzero"`  // it may not be reached, and what was tried
 	margin  float64 // beyond which the short form fails, on a machine that does other things
 }
 
@@ -33,6 +34,9 @@ func holds(atMost bool, bound, figure float64) bool {
 	}
 	return figure >= bound
 }
+
+// noisy is why a figure can be on either side of its goal.
+const noisy = "The machine is shared: how far apart the rounds lie, the brackets say."
 
 // entry is what came of a claim.
 type entry struct {

@@ -41,19 +41,26 @@ func TestCheckouts(t *testing.T) {
 		put(s.site, 64, checkoutAt(s.site)),
 		put(hops.site, 64, checkoutAt(hops.site)),
 		put(s.site, 1, checkoutAt(s.site)),
+		put(hops.site, 1, checkoutAt(hops.site)),
 		put(around.shop, 1, checkoutAt(around.shop)),
 		put(around.gateway, 1, apply),
 		committing(t),
 	)
-	many, proxied, one, shop, gateway, commits := came[0], came[1], came[2], came[3], came[4], came[5]
+	many, proxied, one, proxiedOne, shop, gateway, commits := came[0], came[1], came[2], came[3], came[4], came[5], came[6]
 	book.enter(t, claim{What: "checkouts, 64 at once, gateway answering at once", Against: "reverse_proxy doing the same two hops", Goal: 0.5, margin: 0.1},
 		over(perSecond(many), perSecond(proxied)), "%s; two hops %s", medians(many), medians(proxied))
-	parts := make([]float64, len(one))
+	parts, asCaddy := make([]float64, len(one)), make([]float64, len(one))
 	for i := range parts {
-		parts[i] = shop[i].p50.Seconds() + gateway[i].p50.Seconds() + 2*commits[i].p50.Seconds()
+		written := 2 * commits[i].p50.Seconds()
+		parts[i] = shop[i].p50.Seconds() + gateway[i].p50.Seconds() + written
+		asCaddy[i] = proxiedOne[i].p50.Seconds() + written
 	}
-	book.enter(t, claim{What: "checkout, one at a time: p50", Against: "shop's time + gateway's time + two commits", AtMost: true, Goal: 1.15, margin: 12}, over(p50(one), parts),
-		"%s; shop %s, gateway %s, commit of a new bill %s", medians(one), rounded(median(p50(shop))), rounded(median(p50(gateway))), rounded(median(p50(commits))))
+	book.enter(t, claim{
+		What: "checkout, one at a time: p50", Against: "shop's time + gateway's time + two commits", AtMost: true, Goal: 1.15, margin: 12,
+		Why: "The shop and the gateway are asked by `wrk` here, and by Caddy's HTTP client in a checkout: what that takes, the next row says. The rest is that commits wait for their turns between goroutines, beside a server.",
+	}, over(p50(one), parts), "%s; shop %s, gateway %s, commit of a new bill %s", medians(one), rounded(median(p50(shop))), rounded(median(p50(gateway))), rounded(median(p50(commits))))
+	book.enter(t, claim{What: "checkout, one at a time: p50", Against: "`reverse_proxy` doing the same two hops + two commits", AtMost: true, Goal: 1.15, margin: 6, Why: noisy}, over(p50(one), asCaddy),
+		"the two hops %s", rounded(median(p50(proxiedOne))))
 	s.profile(t, "checkouts", load{to: s.site, connections: 64, requests: checkoutAt(s.site), again: true})
 }
 

@@ -104,6 +104,31 @@ func (p *process) anonymous() int64 {
 	return 0
 }
 
+func (p *process) processorTime() float64 {
+	p.t.Helper()
+	return processorTime(p.t, strconv.Itoa(p.cmd.Process.Pid))
+}
+
+// processorTime returns the seconds that a process has used, with those of its
+// children that have ended; of one that has ended meanwhile none.
+func processorTime(t *testing.T, pid string) (seconds float64) {
+	t.Helper()
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return 0
+	}
+	const ticks = 100 // a second, as proc(5) has them: sysconf(_SC_CLK_TCK)
+	_, after, _ := strings.Cut(string(stat), ") ")
+	for _, field := range strings.Fields(after)[11:15] { // utime, stime, cutime, cstime
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seconds += float64(n) / ticks
+	}
+	return seconds
+}
+
 // caddy is a Caddy of which a site is measured.
 type caddy struct {
 	*process

@@ -81,27 +81,3 @@ func plot(ctx context.Context, points []point, image string) error {
 	}
 	return nil
 }
-
-// limits is where the next limit lies, reckoned from the largest store that was
-// measured.
-func limits(points []point) string {
-	if len(points) == 0 {
-		return "Not measured."
-	}
-	p := points[len(points)-1]
-	const (
-		wanted  = 1000 // payments a second
-		calls   = 4    // of a status by each buyer's page, where it has no stream
-		year    = 365 * 24 * 3600
-		reserve = 2 // how many times what is needed is kept
-	)
-	perBill := p.Disk / p.Held
-	core := 1/p.Checkouts + 1/p.Webhooks + calls/p.Statuses // seconds of one core for a payment
-	var out strings.Builder
-	fmt.Fprintf(&out, "One payment takes a checkout, a webhook and, say, %d reads of its status: 1/%.0f + 1/%.0f + %d/%.0f = %.2f ms of one core, so that a core carries %.0f payments a second.\n",
-		calls, p.Checkouts, p.Webhooks, calls, p.Statuses, core*1e3, 1/core)
-	fmt.Fprintf(&out, "A hundred payments a second, all year, are %.1f × 10⁹ bills and, at %.0f bytes each, %.1f TB: the disk, and the hours that a backup of it takes, are the next limit of one node, not its processor; `retention` deletes what is told of a bill, not its stub.\n\n",
-		100*year/1e9, perBill, 100*year*perBill/1e12)
-	fmt.Fprintf(&out, "%d payments a second want %d × %.2f ms = %.1f cores at the nodes, %.0f with %d times the room", wanted, wanted, core*1e3, wanted*core, wanted*core*reserve, reserve)
-	return out.String()
-}

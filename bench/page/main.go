@@ -4,11 +4,13 @@
 //
 //	go run ./bench/page MEASURED docs/performance.md
 //
-// MEASURED is the folder that the tests of package bench wrote (-bench.write). It
-// needs gnuplot, and go for its profiles. scripts/bench calls it.
+// MEASURED is the folder that the tests of package bench wrote (-bench.write). What
+// profiles found comes from the files in docs/performance. It needs gnuplot, and go
+// for its profiles. scripts/bench calls it.
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -22,7 +24,8 @@ import (
 type book struct {
 	Entries []entry `json:"entries"`
 	Notes   struct {
-		Growth []point `json:"growth"`
+		Growth   []point  `json:"growth"`
+		Database database `json:"database"`
 	} `json:"notes"`
 }
 
@@ -36,6 +39,7 @@ type entry struct {
 	Median  float64   `json:"median"`
 	Reached bool      `json:"reached"`
 	Details string    `json:"details"`
+	Why     string    `json:"why"` // it is not reached
 }
 
 func main() {
@@ -66,6 +70,10 @@ func write(ctx context.Context, measured, page string) error {
 	if err != nil {
 		return err
 	}
+	found, err := findings(filepath.Join(filepath.Dir(page), "performance"))
+	if err != nil {
+		return err
+	}
 	if err := plot(ctx, b.Notes.Growth, filepath.Join(filepath.Dir(page), "images", "growth.png")); err != nil {
 		return err
 	}
@@ -75,7 +83,7 @@ func write(ctx context.Context, measured, page string) error {
 	}
 	for name, section := range map[string]string{
 		"table": table(b.Entries), "machine": string(machine), "growth": growthTable(b.Notes.Growth),
-		"limits": limits(b.Notes.Growth), "time": shares,
+		"limits": limits(b.Notes.Growth, b.Notes.Database), "time": shares, "why": reasons(b.Entries), "found": found,
 	} {
 		if text, err = replaced(text, name, section); err != nil {
 			return err
@@ -110,6 +118,17 @@ func table(entries []entry) string {
 		fmt.Fprintf(&out, "| %s | %s | %s %s%s | %s | %s | %s |\n", e.What, e.Against, sign, figure(e.Goal), e.Unit, span(e), verdict, e.Details)
 	}
 	return out.String()
+}
+
+// reasons say of each goal that was not reached why.
+func reasons(entries []entry) string {
+	var out strings.Builder
+	for _, e := range entries {
+		if !e.Reached {
+			fmt.Fprintf(&out, "- **%s, against %s**: %s. %s\n", e.What, e.Against, span(e), cmp.Or(e.Why, "Why is not known."))
+		}
+	}
+	return cmp.Or(out.String(), "Every goal was reached.")
 }
 
 // span is the median of all rounds, and between what they lay.

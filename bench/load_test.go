@@ -1,11 +1,18 @@
 package bench
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -94,4 +101,49 @@ func (l load) put(t *testing.T) taken {
 		p50: time.Duration(r.P50) * time.Microsecond, p99: time.Duration(r.P99) * time.Microsecond,
 		generatorBusy: (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds() / (r.US / 1e6),
 	}
+}
+
+// sendEach sends each request once, so many at a time, and calls before ahead of
+// each. Any answer but 200 fails the test.
+func sendEach(t *testing.T, to string, connections int, requests []string, before func(i int)) {
+	t.Helper()
+	var next atomic.Int64
+	var sending sync.WaitGroup
+	for range connections {
+		sending.Go(func() {
+			conn, err := net.Dial("tcp", to)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			in := bufio.NewReader(conn)
+			for i := int(next.Add(1)) - 1; i < len(requests); i = int(next.Add(1)) - 1 {
+				before(i)
+				if err := exchange(conn, in, requests[i]); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	sending.Wait()
+}
+
+func exchange(conn net.Conn, in *bufio.Reader, request string) error {
+	if _, err := io.WriteString(conn, request); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
 }
