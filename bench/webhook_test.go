@@ -74,7 +74,7 @@ func TestWebhooks(t *testing.T) {
 	many, static64, own64, one, disk := came[0], came[1], came[2], came[3], came[4]
 	const (
 		processor = "The processor is the limit, not the disk: it is what the profile shows of the measured core. "
-		parts     = "No part of the profile is large: half is HTTP's, memory's and the scheduler's, the rest are two lookups of a bill and an order that nobody has read before, and a commit. " +
+		parts     = "Badger is the largest part of the profile: compactions, two lookups of a bill and an order that nobody has read before, and a commit; the rest is HTTP's and memory's. " +
 			"What is left there is Badger's price for an entry, times the entries of a settled bill: its record, its order's, its event, and the indexes by which an operator finds it among millions. " +
 			"Tried and kept is what is listed below; tried and left, too. Fewer entries would mean that something is looked for by reading all bills."
 	)

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/metrics"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -128,6 +130,62 @@ func settle(s *store, id string) error {
 			Revision: 1, Sequence: order.Revision, BillCreatedAt: b.CreatedAt,
 		}},
 	})
+}
+
+// BenchmarkBurst settles a hundred thousand bills in one go, which is time for
+// compactions of all levels, and says what the process took of memory at the most.
+//
+//	go test ./store/badger -run '^$' -bench Burst -benchtime 100000x
+func BenchmarkBurst(b *testing.B) {
+	p := populationOf(b.N + 100)
+	p.open, p.mixed = p.bills, false
+	s := mustOpen(b, p.built(b))
+	var ids []string
+	for q := (bill.Query{Status: bill.Wait, Limit: 1000}); len(ids) == 0 || q.Cursor != ""; {
+		page, next, err := s.List(ctx, q)
+		if err != nil || len(page) == 0 {
+			b.Fatal(len(page), err)
+		}
+		for i := range page {
+			ids = append(ids, page[i].ID)
+		}
+		q.Cursor = next
+	}
+	if len(ids) < b.N {
+		b.Fatalf("%d bills are open", len(ids))
+	}
+	runtime.GC()
+	most, ended := uint64(0), make(chan struct{})
+	var sampling sync.WaitGroup
+	sampling.Go(func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				most = max(most, taken())
+			case <-ended:
+				return
+			}
+		}
+	})
+	b.ResetTimer()
+	metered(b, func() {
+		together(b, 64, b.N, func(n int) error { return settle(s, ids[n]) })
+	})
+	b.StopTimer()
+	close(ended)
+	sampling.Wait()
+	b.ReportMetric(float64(most)/1e6, "most-MB")
+	mustClose(b, s)
+}
+
+// taken returns what the runtime has taken of the system's memory and not given
+// back, in bytes.
+func taken() uint64 {
+	read := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(read)
+	return read[0].Value.Uint64() - read[1].Value.Uint64()
 }
 
 // syncedWrite returns how long it takes to append what a commit writes to a

@@ -21,6 +21,14 @@ func databaseOptions(dir string, logger func() *zap.Logger) badgerdb.Options {
 		WithDetectConflicts(false). // the committer is the only writer
 		WithMemTableSize(8 << 20).
 		WithNumMemtables(2).
+		// Level zero is merged into the next level in larger pieces than Badger's five
+		// tables, since keys are random and each merge rewrites most of that level; by
+		// two at a time instead of four, and into tables of half the size: a dozen of
+		// those that are being built are in memory at once.
+		WithNumLevelZeroTables(10).
+		WithNumLevelZeroTablesStall(20).
+		WithNumCompactors(2).
+		WithBaseTableSize(1 << 20).
 		WithValueLogFileSize(16 << 20).
 		WithBlockCacheSize(8 << 20). // never 0: Open panics, as blocks are compressed
 		WithCompression(options.Snappy).
