@@ -55,7 +55,7 @@ func (s *session) older(c *client, which filter, age string) (ids []string, err 
 	if err != nil {
 		return nil, err
 	}
-	which.to = now.Add(-d).UTC().Format(time.RFC3339)
+	which.to = now.Add(-d).UTC().Format(time.RFC3339Nano)
 	query, err := which.query(now)
 	if err != nil {
 		return nil, err

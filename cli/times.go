@@ -33,5 +33,5 @@ func instant(flag, text string, now time.Time) (string, error) {
 	if err != nil {
 		return "", misuse("--%s %q is no time: 2026-11-26, 2026-11-26T08:00:00Z, or how long ago (24h, 7d)", flag, text)
 	}
-	return now.Add(-ago).UTC().Format(time.RFC3339), nil
+	return now.Add(-ago).UTC().Format(time.RFC3339Nano), nil
 }
