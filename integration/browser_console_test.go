@@ -176,6 +176,7 @@ func TestNoOtherSiteCancelsABillInAnOperatorsBrowser(t *testing.T) {
 	if now := w.bill(b.ID); now.Status != "WAIT" || now.CancelRequested {
 		t.Fatalf("it was cancelled: %+v", now)
 	}
+	values.Set("token", w.token(page, "budi"))
 	w.must("POST", page+"/cancel", values.Encode(), as("budi", posted...)...).want(t, 303)
 	if now := w.bill(b.ID); now.Status != "CANCELED" {
 		t.Errorf("with his own token: %s", now.Status)

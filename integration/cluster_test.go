@@ -47,7 +47,7 @@ var clusterNodes = regexp.MustCompile(`(?m)^node \d\s+(\S+)\s+pid (\d+)\s+admin 
 // has started to end when this process does.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	w := &world{public: "localhost:" + port(t, processtest.FreeAddress(t)), gateway: processtest.FreeAddress(t), client: newClient(t)}
+	w := &world{public: "localhost:" + port(t, processtest.FreeAddress(t)), gateway: processtest.FreeAddress(t), client: newClient(t), behind: true}
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)

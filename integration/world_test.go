@@ -91,6 +91,7 @@ type world struct {
 	shop    *shop
 	values  map[string]string
 	client  *http.Client // follows no redirect
+	behind  bool         // a balancer, whose answers are no endpoint's
 }
 
 func newWorld(t *testing.T, site string) *world {
@@ -202,7 +203,13 @@ func (w *world) do(req *http.Request) (answer, error) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	return answer{Response: resp, body: body}, err
+	a := answer{Response: resp, body: body}
+	if err == nil && req.URL.Host == w.public && !w.behind {
+		if err := theDescription.check(req, a); err != nil {
+			w.t.Errorf("%s %s is not as docs/openapi.yaml says: %v\n%s", req.Method, req.URL, err, body)
+		}
+	}
+	return a, err
 }
 
 func (w *world) must(method, path, body string, header ...string) answer {

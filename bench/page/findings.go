@@ -92,7 +92,7 @@ func readFinding(path string) (*finding, error) {
 func (f *finding) take(version string, fields []string) error {
 	benchmark, _, _ := strings.Cut(fields[0], "-")
 	for i := 2; i+1 < len(fields); i += 2 {
-		figure, err := strconv.ParseFloat(fields[i], 64)
+		figure, err := strconv.ParseFloat(fields[i], 64) //nolint:forbidigo // a benchmark's, no money
 		if err != nil {
 			return err
 		}

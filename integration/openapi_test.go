@@ -1,0 +1,167 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+)
+
+// The description of the endpoints that programs read. Every answer that a test
+// of this package gets from one of them has to be as it says, and all that it
+// says has to be seen.
+const openAPI = "../docs/openapi.yaml"
+
+// described is what docs/openapi.yaml says, and what of it was seen.
+type described struct {
+	read func() (*openapi3.T, error)
+
+	mu   sync.Mutex
+	seen map[string]bool // "operation status"
+}
+
+var theDescription = &described{
+	seen: make(map[string]bool),
+	read: sync.OnceValues(func() (*openapi3.T, error) {
+		loader := openapi3.NewLoader()
+		doc, err := loader.LoadFromFile(openAPI)
+		if err != nil {
+			return nil, err
+		}
+		for _, contentType := range []string{"text/html", "text/event-stream", "image/svg+xml", "image/png"} {
+			openapi3filter.RegisterBodyDecoder(contentType, asText)
+		}
+		return doc, doc.Validate(context.Background())
+	}),
+}
+
+// asText takes a body that has no form of its own.
+func asText(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (any, error) {
+	text, err := io.ReadAll(body)
+	return string(text), err
+}
+
+// find returns the operation that a request to an endpoint is described by.
+func (d *described) find(doc *openapi3.T, method, path string) (route *routers.Route, parameters map[string]string) {
+	segments := strings.Split(path, "/")
+	for template, item := range doc.Paths.Map() {
+		pattern := strings.Split(template, "/")
+		if len(pattern) != len(segments) || item.GetOperation(method) == nil {
+			continue
+		}
+		values := make(map[string]string)
+		if slices.EqualFunc(pattern, segments, func(p, s string) bool {
+			name, varies := strings.CutPrefix(p, "{")
+			values[strings.TrimSuffix(name, "}")] = s
+			return p == s || varies && s != ""
+		}) {
+			return &routers.Route{Spec: doc, Path: template, PathItem: item, Method: method, Operation: item.GetOperation(method)}, values
+		}
+	}
+	return nil, nil
+}
+
+// check compares an answer with the description, if its request is for one of the
+// endpoints.
+func (d *described) check(req *http.Request, a answer) error {
+	path, ours := strings.CutPrefix(req.URL.EscapedPath(), "/qlink")
+	if !ours || req.Method != http.MethodGet && req.Method != http.MethodPost || a.Header.Get("Content-Encoding") != "" {
+		return nil
+	}
+	doc, err := d.read()
+	if err != nil {
+		return err
+	}
+	route, parameters := d.find(doc, req.Method, path)
+	if route == nil {
+		if a.StatusCode < 400 {
+			return fmt.Errorf("%s %s is not described, and answers %s", req.Method, path, a.Status)
+		}
+		return nil
+	}
+	for name, value := range parameters {
+		parameters[name], _ = url.PathUnescape(value)
+	}
+	status := fmt.Sprint(a.StatusCode)
+	if route.Operation.Responses.Value(status) == nil {
+		status = "default"
+	}
+	d.mu.Lock()
+	d.seen[route.Operation.OperationID+" "+status] = true
+	d.mu.Unlock()
+	return openapi3filter.ValidateResponse(req.Context(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: req, PathParams: parameters, Route: route},
+		Status:                 a.StatusCode, Header: a.Header, Body: io.NopCloser(bytes.NewReader(a.body)),
+		Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
+	})
+}
+
+// unseen lists what the description promises and no test has seen.
+func (d *described) unseen() (missing []string) {
+	doc, err := d.read()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, item := range doc.Paths.Map() {
+		for _, operation := range item.Operations() {
+			for status := range operation.Responses.Map() {
+				if what := operation.OperationID + " " + status; status != "default" && !d.seen[what] {
+					missing = append(missing, what)
+				}
+			}
+		}
+	}
+	slices.Sort(missing)
+	return missing
+}
+
+// That an answer is compared at all: a wrong one is found, and one that nobody
+// described.
+func TestAnAnswerThatIsNotDescribedIsFound(t *testing.T) {
+	doc, err := theDescription.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := &described{seen: make(map[string]bool), read: func() (*openapi3.T, error) { return doc, nil }}
+	const problem = `{"title":"a","status":404,"detail":"b","code":"not_found"}`
+	for _, c := range []struct {
+		method, path, contentType, body string
+		status                          int
+		right                           bool
+	}{
+		{"GET", "/qlink/bills/x", "application/problem+json", problem, 404, true},
+		{"GET", "/qlink/bills/x", "application/problem+json", strings.Replace(problem, "not_found", "lost", 1), 404, false},
+		{"GET", "/qlink/bills/x", "application/json", `{"id":"x"}`, 200, false},
+		{"GET", "/qlink/bills/x", "text/plain", "hello", 200, false},
+		{"GET", "/qlink/health", "application/json", `{"status":"ok"}`, 200, true},
+		{"GET", "/qlink/health", "application/json", `{"status":"bad"}`, 200, false},
+		{"POST", "/qlink/payNotification", "application/json", `{"success":true}`, 200, true},
+		{"POST", "/qlink/payNotification", "application/json", `{"success":true}`, 404, false},
+		{"GET", "/qlink/secret", "application/json", `{}`, 200, false},
+		{"GET", "/kopi", "text/html", "a page of the shop", 200, true},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), c.method, "http://shop.example"+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := answer{&http.Response{StatusCode: c.status, Status: fmt.Sprint(c.status), Header: http.Header{"Content-Type": {c.contentType}}}, []byte(c.body)}
+		if err := mine.check(req, a); (err == nil) != c.right {
+			t.Errorf("%s %s, %d %s: %v", c.method, c.path, c.status, c.body, err)
+		}
+	}
+	if unseen := mine.unseen(); slices.Contains(unseen, "health 200") || !slices.Contains(unseen, "retry 201") {
+		t.Errorf("unseen: %v", unseen)
+	}
+}
