@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"os/exec"
@@ -48,12 +47,8 @@ var clusterNodes = regexp.MustCompile(`(?m)^node \d\s+(\S+)\s+pid (\d+)\s+admin 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	w := &world{public: "localhost:" + port(t, processtest.FreeAddress(t)), gateway: processtest.FreeAddress(t), client: newClient(t), behind: true}
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.client.Jar = jar
 	w.caddy = &caddy{t: t, home: t.TempDir(), binary: binary, log: new(processtest.Log)}
+	w.browser()
 	script := exec.Command(clusterExample + "run")
 	script.Env = append(os.Environ(), "CLUSTER_CADDY="+binary, "CLUSTER_DSN=", "GORACE=atexit_sleep_ms=0",
 		"CLUSTER_PORT="+port(t, w.public), "CLUSTER_SANDBOX_PORT="+port(t, w.gateway), "CLUSTER_SHOP_PORT="+port(t, processtest.FreeAddress(t)))

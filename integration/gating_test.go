@@ -2,7 +2,6 @@ package integration
 
 import (
 	"net/http"
-	"net/http/cookiejar"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,16 +31,6 @@ func startDownloads(t *testing.T) *downloads {
 		"DOWNLOAD_ADMIN="+w.admin, "DOWNLOAD_FILES="+files)
 	w.start()
 	return &downloads{w}
-}
-
-// browser begins as somebody new.
-func (d *downloads) browser() {
-	d.t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	d.client.Jar = jar
 }
 
 // buy goes as far as the payment page and returns its path.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"os/exec"
@@ -41,12 +40,8 @@ func startObserved(t *testing.T) *observed {
 	shop := processtest.FreeAddress(t)
 	w := &world{public: processtest.FreeAddress(t), gateway: processtest.FreeAddress(t), client: newClient(t)}
 	o := &observed{quickstart: &quickstart{world: w, sandbox: "http://" + w.gateway + "/sandbox/"}, metrics: processtest.FreeAddress(t)}
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.client.Jar = jar
 	w.caddy = newCaddy(t, string(text), nil)
+	w.browser()
 	w.env = append(w.env, "OBSERVABILITY_PORT="+port(t, w.public), "OBSERVABILITY_SANDBOX_PORT="+port(t, w.gateway),
 		"OBSERVABILITY_SHOP_PORT="+port(t, shop), "OBSERVABILITY_METRICS_PORT="+port(t, o.metrics), "OBSERVABILITY_ADMIN="+w.admin)
 	w.start()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"regexp"
@@ -28,13 +27,9 @@ func startQuickstart(t *testing.T) *quickstart {
 		t.Fatal(err)
 	}
 	public, gateway, shop := processtest.FreeAddress(t), processtest.FreeAddress(t), processtest.FreeAddress(t)
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	w := &world{public: public, gateway: gateway, client: newClient(t)}
-	w.client.Jar = jar
 	w.caddy = newCaddy(t, string(text), nil)
+	w.browser()
 	w.env = append(w.env, "QUICKSTART_PORT="+port(t, public), "QUICKSTART_SANDBOX_PORT="+port(t, gateway),
 		"QUICKSTART_SHOP_PORT="+port(t, shop), "QUICKSTART_ADMIN="+w.admin)
 	w.start()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"os/exec"
@@ -123,11 +122,7 @@ func startShop(t *testing.T, language string) *exampleShop {
 // newBuyer begins a cart of its own.
 func (s *exampleShop) newBuyer() {
 	s.t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.client.Jar = jar
+	s.browser()
 	s.must("GET", "/", "").want(s.t, 200)
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -127,6 +128,16 @@ func newClient(t *testing.T) *http.Client {
 	}
 	t.Cleanup(client.CloseIdleConnections)
 	return client
+}
+
+// browser has the client be a browser that nobody has used yet: it keeps cookies.
+func (w *world) browser() {
+	w.t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.client.Jar = jar
 }
 
 // shop answers every checkout with the order that is laid on its counter, and
