@@ -40,22 +40,29 @@ type Account struct {
 	// live.
 	Mode string `json:"mode,omitempty"`
 
-	// AppKey and AppSecret are what QLink gave you. The first secret signs
-	// requests, every one verifies notifications: put a new secret first and
-	// keep the old one until QLink has changed over.
-	AppKey    string   `json:"app_key,omitempty"`
+	// AppKey is what QLink calls the appKey that it gave you. Required.
+	AppKey string `json:"app_key,omitempty"`
+
+	// AppSecret is the secret that goes with it. The first one signs requests,
+	// every one verifies notifications: put a new secret first and keep the old
+	// one until QLink has changed over. Required.
 	AppSecret []string `json:"app_secret,omitempty"`
 
 	// PayAccount is the account that is paid into. Required.
 	PayAccount string `json:"pay_account,omitempty"`
 
-	// PayType, PayChannel, Country (ISO 3166-1 alpha-2) and Currency (ISO 4217)
-	// stand in for what an order leaves out. Default: none, so that every order
-	// has to say.
-	PayType    string `json:"pay_type,omitempty"`
+	// PayType is the type of orders that name none, such as ONLINE. Default: none,
+	// so that every order has to say, as it has for the three below.
+	PayType string `json:"pay_type,omitempty"`
+
+	// PayChannel is the channel of orders that name none, such as QRIS.
 	PayChannel string `json:"pay_channel,omitempty"`
-	Country    string `json:"country,omitempty"`
-	Currency   string `json:"currency,omitempty"`
+
+	// Country is that of orders that name none: ISO 3166-1 alpha-2.
+	Country string `json:"country,omitempty"`
+
+	// Currency is that of orders that name none: ISO 4217.
+	Currency string `json:"currency,omitempty"`
 
 	// Offer lets the buyer choose how to pay wherever an order names no channel,
 	// whatever pay_channel says, and also where only one way is offered; {} offers

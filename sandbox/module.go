@@ -85,10 +85,11 @@ type Sandbox struct {
 	// Default: 1s.
 	FateDelay string `json:"fate_delay,omitempty"`
 
-	// Merchant and City stand in QR payloads and on the buyer's page.
-	// Default: QLink Sandbox, Jakarta.
+	// Merchant stands in QR payloads and on the buyer's page. Default: QLink
+	// Sandbox.
 	Merchant string `json:"merchant,omitempty"`
-	City     string `json:"city,omitempty"`
+	// City does, too. Default: Jakarta.
+	City string `json:"city,omitempty"`
 
 	// PublicURL is the scheme, host and path under which buyers see the
 	// prefix's parent. Default: the scheme and host of the call.
@@ -97,9 +98,10 @@ type Sandbox struct {
 	// Accounts are the payment accounts that exist. Default: any.
 	Accounts []string `json:"accounts,omitempty"`
 
-	// Types and Channels are what queryPayAccount lists and /apply takes.
+	// Types are the payment types that queryPayAccount lists and /apply takes.
 	// Default: a choice of usual ones is listed, and any code is taken.
-	Types    []Offer `json:"types,omitempty"`
+	Types []Offer `json:"types,omitempty"`
+	// Channels are those of payment channels, likewise.
 	Channels []Offer `json:"channels,omitempty"`
 
 	conf  config
@@ -110,7 +112,9 @@ type Sandbox struct {
 
 // App is one merchant's credentials.
 type App struct {
-	Key    string `json:"key,omitempty"`
+	// Key is its appKey.
+	Key string `json:"key,omitempty"`
+	// Secret is what it signs with.
 	Secret string `json:"secret,omitempty"`
 	// Webhook is this app's own notification URL.
 	Webhook string `json:"webhook,omitempty"`
@@ -118,7 +122,9 @@ type App struct {
 
 // Offer is a payment type or channel.
 type Offer struct {
+	// Code is its payTypeCode or payChannelCode.
 	Code string `json:"code,omitempty"`
+	// Name is what buyers read. Default: the code.
 	Name string `json:"name,omitempty"`
 	// Action is what a channel's actionValue is: qr, url, code, deeplink or
 	// none. Default: told from the code. It means nothing for a type.
