@@ -1,16 +1,22 @@
 package main
 
 import (
+	"flag"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
 )
+
+var update = flag.Bool("update", false, "write docs/directives.md anew")
 
 const ours = "github.com/caddy-qlink/caddy-qlink"
 
@@ -18,8 +24,46 @@ const ours = "github.com/caddy-qlink/caddy-qlink"
 // module and each field of its JSON has one, as far as its types are ours.
 func TestEveryModuleAndEveryFieldOfItsJSONIsDocumented(t *testing.T) {
 	modules, fields := 0, 0
-	docs := make(map[string]map[string]string) // of a package: the comments of types, and of "type.field"
-	seen := make(map[reflect.Type]bool)
+	docs := make(sources)
+	for _, id := range caddy.Modules() {
+		module := typeOf(t, id)
+		if !strings.HasPrefix(module.PkgPath(), ours) {
+			continue
+		}
+		modules++
+		for _, at := range structsOf(module) {
+			if docs.of(t, at, "") == "" {
+				t.Errorf("%s.%s has no comment", at.PkgPath(), at.Name())
+			}
+			for _, field := range inJSON(at) {
+				fields++
+				if docs.of(t, at, "."+field.Name) == "" {
+					t.Errorf("%s.%s: the field %s has no comment", at.PkgPath(), at.Name(), field.Name)
+				}
+			}
+		}
+	}
+	if modules < 6 || fields < 40 {
+		t.Errorf("%d modules, %d fields: something was not looked at", modules, fields)
+	}
+}
+
+// typeOf returns the type of a module's configuration.
+func typeOf(t *testing.T, id string) reflect.Type {
+	t.Helper()
+	info, err := caddy.GetModule(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := reflect.TypeOf(info.New())
+	if at.Kind() == reflect.Pointer {
+		at = at.Elem()
+	}
+	return at
+}
+
+// structsOf returns a module's type and those of ours that are in its JSON.
+func structsOf(module reflect.Type) (all []reflect.Type) {
 	var walk func(reflect.Type)
 	walk = func(at reflect.Type) {
 		switch at.Kind() {
@@ -30,48 +74,41 @@ func TestEveryModuleAndEveryFieldOfItsJSONIsDocumented(t *testing.T) {
 		default:
 			return
 		}
-		if seen[at] || !strings.HasPrefix(at.PkgPath(), ours) {
+		if slices.Contains(all, at) || !strings.HasPrefix(at.PkgPath(), ours) {
 			return
 		}
-		seen[at] = true
-		if docs[at.PkgPath()] == nil {
-			docs[at.PkgPath()] = comments(t, "../.."+strings.TrimPrefix(at.PkgPath(), ours))
-		}
-		if docs[at.PkgPath()][at.Name()] == "" {
-			t.Errorf("%s.%s has no comment", at.PkgPath(), at.Name())
-		}
-		for _, field := range reflect.VisibleFields(at) {
-			tag, inJSON := field.Tag.Lookup("json")
-			if !inJSON || tag == "-" || len(field.Index) > 1 {
-				continue
-			}
-			fields++
-			if docs[at.PkgPath()][at.Name()+"."+field.Name] == "" {
-				t.Errorf("%s.%s: the field %s has no comment", at.PkgPath(), at.Name(), field.Name)
-			}
+		all = append(all, at)
+		for _, field := range inJSON(at) {
 			walk(field.Type)
 		}
 	}
-	for _, id := range caddy.Modules() {
-		info, err := caddy.GetModule(id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := reflect.TypeOf(info.New())
-		if at.Kind() == reflect.Pointer {
-			at = at.Elem()
-		}
-		if strings.HasPrefix(at.PkgPath(), ours) {
-			modules++
-			walk(at)
-		}
-	}
-	if modules < 6 || fields < 40 {
-		t.Errorf("%d modules, %d fields: something was not looked at", modules, fields)
-	}
+	walk(module)
+	return all
 }
 
-// comments returns the comments of a package's struct types and of their fields.
+// inJSON returns the fields that configurations have.
+func inJSON(at reflect.Type) []reflect.StructField {
+	return slices.DeleteFunc(reflect.VisibleFields(at), func(field reflect.StructField) bool {
+		tag, tagged := field.Tag.Lookup("json")
+		return !tagged || tag == "-" || len(field.Index) > 1
+	})
+}
+
+// sources are the comments of packages: of struct types, of "type.field", and of
+// "type.method".
+type sources map[string]map[string]string
+
+// of returns the comment of a type, or, with a name behind a dot, of what it has.
+func (s sources) of(t *testing.T, at reflect.Type, name string) string {
+	t.Helper()
+	pkg := at.PkgPath()
+	if s[pkg] == nil {
+		s[pkg] = comments(t, "../.."+strings.TrimPrefix(pkg, ours))
+	}
+	return s[pkg][at.Name()+name]
+}
+
+// comments reads those of a package.
 func comments(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
@@ -85,6 +122,13 @@ func comments(t *testing.T, dir string) map[string]string {
 			t.Fatal(err)
 		}
 		for _, d := range file.Decls {
+			if method, ok := d.(*ast.FuncDecl); ok && method.Recv != nil {
+				of := method.Recv.List[0].Type
+				if pointer, ok := of.(*ast.StarExpr); ok {
+					of = pointer.X
+				}
+				found[of.(*ast.Ident).Name+"."+method.Name.Name] = method.Doc.Text()
+			}
 			declared, ok := d.(*ast.GenDecl)
 			if !ok || declared.Tok != token.TYPE {
 				continue
@@ -105,4 +149,88 @@ func comments(t *testing.T, dir string) map[string]string {
 		}
 	}
 	return found
+}
+
+const (
+	directives = "../../docs/directives.md"
+	marker     = "<!-- From here on it is what the code says of itself; a test keeps it so. -->\n"
+)
+
+// chapters of the page: a directive, or what stands in a block of another one.
+var chapters = []struct{ title, module, example string }{
+	{"Global option `qlink`", "qlink", "[README](../README.md#use-it)"},
+	{"Directive `qlink`", "http.handlers.qlink", "[README](../README.md#use-it), [going-live.md](going-live.md), `examples/`"},
+	{"Matcher `qlink_bill`", "http.matchers.qlink_bill", "[gating.md](gating.md), `examples/download`"},
+	{"Directive `qlink_console`", "http.handlers.qlink_console", "[console.md](console.md), `examples/console`"},
+	{"Store `badger`", "qlink.stores.badger", "the default: without the option `store` it is this one"},
+	{"Store `postgres`", "qlink.stores.postgres", "[postgres.md](postgres.md), `examples/cluster`"},
+	{"Directive `qlink_sandbox`", "http.handlers.qlink_sandbox", "[sandbox.md](sandbox.md), `examples/quickstart`"},
+}
+
+func TestThePageOfDirectivesIsWhatTheCodeSays(t *testing.T) {
+	written, err := os.ReadFile(directives)
+	if err != nil {
+		t.Fatal(err)
+	}
+	intro, _, found := strings.Cut(string(written), marker)
+	if !found {
+		t.Fatalf("%s has no line %q", directives, marker)
+	}
+	docs := make(sources)
+	var page strings.Builder
+	page.WriteString(intro + marker)
+	for _, c := range chapters {
+		module := typeOf(t, c.module)
+		fmt.Fprintf(&page, "\n## %s\n\n%s\n\n", c.title, paragraphs(docs.of(t, module, "")))
+		if syntax := indented(docs.of(t, module, ".UnmarshalCaddyfile")); syntax == "" {
+			t.Errorf("%s: its grammar is nowhere", c.module)
+		} else {
+			fmt.Fprintf(&page, "```\n%s```\n\n", syntax)
+		}
+		fmt.Fprintf(&page, "Module `%s`. Seen at work: %s.\n", c.module, c.example)
+		for _, at := range structsOf(module) {
+			fmt.Fprintf(&page, "\n")
+			if at != module {
+				fmt.Fprintf(&page, "### `%s`\n\n", at.Name())
+			}
+			page.WriteString("| JSON | what |\n| --- | --- |\n")
+			for _, field := range inJSON(at) {
+				name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+				fmt.Fprintf(&page, "| `%s` | %s |\n", name, strings.ReplaceAll(strings.Join(strings.Fields(docs.of(t, at, "."+field.Name)), " "), "|", `\|`))
+			}
+		}
+	}
+	if page.String() == string(written) {
+		return
+	}
+	if !*update {
+		t.Fatalf("%s is not what the code says: go test ./cmd/caddy -run %s -update", directives, t.Name())
+	}
+	if err := os.WriteFile(directives, []byte(page.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// paragraphs are those of a comment that are text, each on a line.
+func paragraphs(comment string) string {
+	var all []string
+	for paragraph := range strings.SplitSeq(comment, "\n\n") {
+		if !strings.HasPrefix(paragraph, "\t") && !strings.Contains(paragraph, " | ") {
+			all = append(all, strings.Join(strings.Fields(paragraph), " "))
+		}
+	}
+	return strings.TrimSpace(strings.Join(all, "\n\n"))
+}
+
+// indented is the preformatted part of a comment.
+func indented(comment string) string {
+	var all strings.Builder
+	for line := range strings.Lines(comment) {
+		if text, ok := strings.CutPrefix(line, "\t"); ok {
+			all.WriteString(text)
+		} else if strings.TrimSpace(line) == "" && all.Len() > 0 {
+			all.WriteString("\n")
+		}
+	}
+	return strings.TrimRight(all.String(), "\n") + "\n"
 }
