@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
@@ -75,18 +74,9 @@ func runPHP(t *testing.T, s *exampleShop, env []string) {
 }
 
 // run starts the shop's process.
-func (s *exampleShop) run(t *testing.T, env []string, program string, args ...string) {
+func (s *exampleShop) run(t *testing.T, env []string, name string, args ...string) {
 	t.Helper()
-	cmd := exec.Command(program, args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = env, s.log, s.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait() // it was told to end
-	})
+	s.log = program(t, env, name, args...)
 }
 
 func startShop(t *testing.T, language string) *exampleShop {
@@ -98,7 +88,7 @@ func startShop(t *testing.T, language string) *exampleShop {
 	public, gateway := processtest.FreeAddress(t), processtest.FreeAddress(t)
 	w := &world{public: public, gateway: gateway, client: newClient(t)}
 	w.caddy = newCaddy(t, "", nil)
-	s := &exampleShop{world: w, own: processtest.FreeAddress(t), log: new(processtest.Log)}
+	s := &exampleShop{world: w, own: processtest.FreeAddress(t)}
 	w.config = config
 	known := []string{
 		"SHOP_PORT=" + port(t, s.own), "SHOP_SITE_PORT=" + port(t, public), "SHOP_SANDBOX_PORT=" + port(t, gateway),
@@ -110,11 +100,6 @@ func startShop(t *testing.T, language string) *exampleShop {
 	w.await("the shop", func() bool {
 		a, err := w.do(w.request("GET", "/", ""))
 		return err == nil && a.StatusCode == http.StatusOK
-	})
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the shop's log:\n%s", s.log.Tail())
-		}
 	})
 	return s
 }
