@@ -30,7 +30,7 @@ type probe struct {
 	openBills atomic.Int64
 	opened    atomic.Int64  // times
 	committed atomic.Int64  // changes
-	watched   chan struct{} // one for each Watch
+	watched   chan struct{} // one for each WatchAll
 
 	mu  sync.Mutex
 	err error // of Open
@@ -62,9 +62,9 @@ func (p *probe) Commit(ctx context.Context, c bill.Change) error {
 	return p.Store.Commit(ctx, c)
 }
 
-func (p *probe) Watch(id string) (<-chan uint64, func()) {
+func (p *probe) WatchAll() bill.Feed {
 	defer func() { p.watched <- struct{}{} }()
-	return p.Store.Watch(id)
+	return p.Store.WatchAll()
 }
 
 // Close keeps the memory, as a disk would.

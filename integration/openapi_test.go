@@ -45,6 +45,8 @@ var theDescription = &described{
 	}),
 }
 
+var refusals = []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusRequestHeaderFieldsTooLarge, http.StatusBadGateway, http.StatusServiceUnavailable}
+
 // asText takes a body that has no form of its own.
 func asText(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (any, error) {
 	text, err := io.ReadAll(body)
@@ -75,6 +77,12 @@ func (d *described) find(doc *openapi3.T, method, path string) (route *routers.R
 // endpoints.
 func (d *described) check(req *http.Request, a answer) error {
 	path, ours := strings.CutPrefix(req.URL.EscapedPath(), "/qlink")
+	// Every answer of an endpoint forbids to keep it. One that does not, and is a
+	// refusal, is by somebody who stands before them: net/http over what is no
+	// request, who asks for a password, or an operator who keeps the site shut.
+	if a.Header.Get("Cache-Control") == "" && slices.Contains(refusals, a.StatusCode) {
+		return nil
+	}
 	if !ours || req.Method != http.MethodGet && req.Method != http.MethodPost || a.Header.Get("Content-Encoding") != "" {
 		return nil
 	}
@@ -156,7 +164,8 @@ func TestAnAnswerThatIsNotDescribedIsFound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := answer{&http.Response{StatusCode: c.status, Status: fmt.Sprint(c.status), Header: http.Header{"Content-Type": {c.contentType}}}, []byte(c.body)}
+		header := http.Header{"Content-Type": {c.contentType}, "Cache-Control": {"no-store"}}
+		a := answer{&http.Response{StatusCode: c.status, Status: fmt.Sprint(c.status), Header: header}, []byte(c.body)}
 		if err := mine.check(req, a); (err == nil) != c.right {
 			t.Errorf("%s %s, %d %s: %v", c.method, c.path, c.status, c.body, err)
 		}

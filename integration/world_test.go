@@ -217,7 +217,7 @@ func (w *world) do(req *http.Request) (answer, error) {
 	a := answer{Response: resp, body: body}
 	if err == nil && req.URL.Host == w.public && !w.behind {
 		if err := theDescription.check(req, a); err != nil {
-			w.t.Errorf("%s %s is not as docs/openapi.yaml says: %v\n%s", req.Method, req.URL, err, body)
+			w.t.Errorf("%s %s, %s, is not as docs/openapi.yaml says: %v\n%s", req.Method, req.URL, a.Status, err, body)
 		}
 	}
 	return a, err
