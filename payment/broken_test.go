@@ -51,19 +51,21 @@ func (f *fragile) Bill(ctx context.Context, id string) (bill.Bill, error) {
 	return f.Store.Bill(ctx, id)
 }
 
-// Watch knows of no changes: it ends when the store breaks.
-func (f *fragile) Watch(string) (<-chan uint64, func()) {
-	versions := make(chan uint64)
-	stopped := make(chan struct{})
-	go func() {
-		defer close(versions)
-		select {
-		case <-f.ended:
-		case <-stopped:
-		}
-	}()
-	return versions, func() { close(stopped) }
+// WatchAll knows of no changes: it ends when the store breaks.
+func (f *fragile) WatchAll() bill.Feed { return fragileFeed{f} }
+
+type fragileFeed struct{ of *fragile }
+
+func (f fragileFeed) Next(ctx context.Context) ([]string, error) {
+	select {
+	case <-f.of.ended:
+		return nil, errDisk
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
+
+func (fragileFeed) Stop() {}
 
 func TestNoShopIsAskedForAnOrderThatABrokenStoreCouldNotKeep(t *testing.T) {
 	at(t, func(t *testing.T, c *counter) {
