@@ -110,13 +110,16 @@ func over(figures, by []float64) []float64 {
 }
 
 // inTurn measures several sides a round after the other, each round beginning
-// with another side, and returns what each came to, by side and round.
+// with another side, and returns what each came to, by side and round. A round
+// ahead of them, which is not counted, warms all up.
 func inTurn[T any](sides ...func() T) [][]T {
 	came := make([][]T, len(sides))
-	for round := range *benchRounds {
+	for round := range *benchRounds + 1 {
 		for i := range sides {
 			side := (round + i) % len(sides)
-			came[side] = append(came[side], sides[side]())
+			if figure := sides[side](); round > 0 {
+				came[side] = append(came[side], figure)
+			}
 		}
 	}
 	return came

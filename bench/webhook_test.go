@@ -16,9 +16,10 @@ import (
 // mostWebhooks is more than will be taken in a second.
 const mostWebhooks = 12_000
 
-// needed returns how many bills all rounds of a measurement can use up.
+// needed returns how many bills all rounds of a measurement can use up, that of
+// inTurn that is not counted among them.
 func needed(perSecond int) int {
-	return int(benchLength.Seconds()) * perSecond * *benchRounds
+	return int(benchLength.Seconds()) * perSecond * (*benchRounds + 1)
 }
 
 // ration hands out requests, each once.

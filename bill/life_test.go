@@ -1,18 +1,15 @@
 package bill_test
 
 import (
-	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
+	"github.com/caddy-qlink/caddy-qlink/integration/pagetest"
 )
-
-var update = flag.Bool("update", false, "draw docs/life-of-a-bill.md anew")
 
 const (
 	lifePage   = "../docs/life-of-a-bill.md"
@@ -39,16 +36,8 @@ var words = map[bill.EventKind]string{
 // event in every status, as a bill plainly stands there and with what some events
 // wait for, and draws each way to another status.
 func TestTheDrawingOfABillsLifeIsTheTransitionFunction(t *testing.T) {
-	written, err := os.ReadFile(lifePage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	intro, _, found := strings.Cut(string(written), lifeMarker)
-	if !found {
-		t.Fatalf("%s has no line %q", lifePage, lifeMarker)
-	}
 	var page strings.Builder
-	page.WriteString(intro + lifeMarker + "\n```mermaid\nstateDiagram-v2\n    [*] --> CHOOSE: handed over, to be chosen\n    [*] --> CREATED: handed over\n")
+	page.WriteString("\n```mermaid\nstateDiagram-v2\n    [*] --> CHOOSE: handed over, to be chosen\n    [*] --> CREATED: handed over\n")
 	for _, from := range bill.Statuses() {
 		for _, to := range bill.Statuses() {
 			var by []string
@@ -71,15 +60,7 @@ func TestTheDrawingOfABillsLifeIsTheTransitionFunction(t *testing.T) {
 		}
 	}
 	page.WriteString("```\n")
-	if page.String() == string(written) {
-		return
-	}
-	if !*update {
-		t.Fatalf("%s is another life: go test ./bill -run %s -update", lifePage, t.Name())
-	}
-	if err := os.WriteFile(lifePage, []byte(page.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	pagetest.Keep(t, lifePage, lifeMarker, page.String())
 }
 
 // leads reports whether an event can lead from one status to another.

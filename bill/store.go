@@ -178,7 +178,8 @@ type Opener interface {
 	// Key names the store itself (a directory, a database and schema): two
 	// configurations with equal keys share one open store. It creates nothing.
 	Key() (string, error)
-	// Open opens the store, creating it where it does not exist.
+	// Open opens the store, creating it where it does not exist. What it returns
+	// can be compared, as a pointer can.
 	Open(ctx context.Context, env Env) (Store, error)
 }
 

@@ -52,10 +52,13 @@ func TestRefreshByStatusAndAge(t *testing.T) {
 		"GET /qlink/bills":               says(200, `{"bills":[`+waiting+`]}`),
 		"POST /qlink/bills/{id}/refresh": says(200, `{"bill":`+paid+`}`),
 	}))
+	begun := time.Now()
 	a.run("refresh", "--status", "wait", "--older-than", "2d", "--json").want(t, 0, paid+"\n")
+	ended := time.Now()
 	query := strings.TrimPrefix(a.asked[0], "GET /qlink/bills?limit=1000&status=WAIT&to=")
 	to, err := time.Parse(time.RFC3339, strings.ReplaceAll(query, "%3A", ":"))
-	if age := time.Since(to); err != nil || age < 48*time.Hour || age > 49*time.Hour {
+	// To the instant: a bill of this second is older than a millisecond.
+	if err != nil || to.Before(begun.Add(-48*time.Hour).Round(0)) || to.After(ended.Add(-48*time.Hour)) {
 		t.Errorf("%s: %v", query, err)
 	}
 	none := newAdmin(t, map[string]http.HandlerFunc{"GET /qlink/bills": says(200, `{"bills":[]}`)})

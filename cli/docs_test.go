@@ -1,7 +1,6 @@
 package cli_test
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -10,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-)
 
-var update = flag.Bool("update", false, "write docs/commands.md anew")
+	"github.com/caddy-qlink/caddy-qlink/integration/pagetest"
+)
 
 const (
 	page   = "../docs/commands.md"
@@ -38,24 +37,7 @@ func qlinkCommand(t *testing.T) *cobra.Command {
 }
 
 func TestThePageOfCommandsIsWhatTheySayOfThemselves(t *testing.T) {
-	written, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	intro, _, found := strings.Cut(string(written), marker)
-	if !found {
-		t.Fatalf("%s has no line %q", page, marker)
-	}
-	want := intro + marker + manual(qlinkCommand(t))
-	if want == string(written) {
-		return
-	}
-	if !*update {
-		t.Fatalf("%s is not what the commands say: go test ./cli -run %s -update", page, t.Name())
-	}
-	if err := os.WriteFile(page, []byte(want), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	pagetest.Keep(t, page, marker, manual(qlinkCommand(t)))
 }
 
 // manual is the part of the page that the commands write.

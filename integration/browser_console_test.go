@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -274,14 +273,9 @@ func TestTheConsoleInPictures(t *testing.T) {
 }
 
 func TestTheExampleOfAConsoleIsWalked(t *testing.T) {
-	text, err := os.ReadFile("../examples/console/Caddyfile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, gateway, shop := processtest.FreeAddress(t), processtest.FreeAddress(t), processtest.FreeAddress(t)
-	w := &world{public: "localhost:" + port(t, shop), gateway: gateway, client: newClient(t)}
-	w.caddy = newCaddy(t, string(text), nil)
-	w.env = append(w.env, "CONSOLE_PORT="+port(t, public), "CONSOLE_SANDBOX_PORT="+port(t, gateway), "CONSOLE_SHOP_PORT="+port(t, shop), "CONSOLE_ADMIN="+w.admin)
+	public := processtest.FreeAddress(t)
+	w := prepareExample(t, "console", onLocalhost(t))
+	w.env = append(w.env, "CONSOLE_PORT="+port(t, public), "CONSOLE_SANDBOX_PORT="+port(t, w.gateway), "CONSOLE_SHOP_PORT="+port(t, w.public), "CONSOLE_ADMIN="+w.admin)
 	w.start()
 	buyer := newBuyer(t, habits{device: desk})
 	buyer.open("http://" + w.public + "/")

@@ -2,7 +2,6 @@ package integration
 
 import (
 	"context"
-	"os"
 	"strings"
 	"testing"
 
@@ -16,14 +15,9 @@ var payHere = control{"button", `^Pay here$`}
 // The example of an embedded page as it stands, on free ports: the page is in
 // the frame of the origin that the site names, and may be in no other's.
 func TestAPaymentPageIsEmbeddedWithoutScript(t *testing.T) {
-	text, err := os.ReadFile("../examples/embed/Caddyfile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	shop, public, gateway := processtest.FreeAddress(t), processtest.FreeAddress(t), processtest.FreeAddress(t)
-	w := &world{public: "localhost:" + port(t, public), gateway: gateway, client: newClient(t)}
-	w.caddy = newCaddy(t, string(text), nil)
-	w.env = append(w.env, "EMBED_SHOP_PORT="+port(t, shop), "EMBED_PORT="+port(t, public), "EMBED_SANDBOX_PORT="+port(t, gateway), "EMBED_ADMIN="+w.admin)
+	shop := processtest.FreeAddress(t)
+	w := prepareExample(t, "embed", onLocalhost(t))
+	w.env = append(w.env, "EMBED_SHOP_PORT="+port(t, shop), "EMBED_PORT="+port(t, w.public), "EMBED_SANDBOX_PORT="+port(t, w.gateway), "EMBED_ADMIN="+w.admin)
 	w.start()
 
 	buyer := newBuyer(t, habits{device: desk})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -40,18 +39,13 @@ func program(t *testing.T, env []string, name string, args ...string) *processte
 // The example of a page of static files on another origin, as it stands, on free
 // ports: the code is in the shop's own page, and so is what becomes of it.
 func TestAShopOfStaticFilesShowsThePaymentInItsOwnPage(t *testing.T) {
-	text, err := os.ReadFile("../examples/spa/Caddyfile")
-	if err != nil {
-		t.Fatal(err)
-	}
 	root, err := filepath.Abs("../examples/spa/public")
 	if err != nil {
 		t.Fatal(err)
 	}
-	shop, public, gateway, function := processtest.FreeAddress(t), processtest.FreeAddress(t), processtest.FreeAddress(t), processtest.FreeAddress(t)
-	w := &world{public: "localhost:" + port(t, public), gateway: gateway, client: newClient(t)}
-	w.caddy = newCaddy(t, string(text), nil)
-	w.env = append(w.env, "SPA_SHOP_PORT="+port(t, shop), "SPA_PORT="+port(t, public), "SPA_SANDBOX_PORT="+port(t, gateway),
+	shop, function := processtest.FreeAddress(t), processtest.FreeAddress(t)
+	w := prepareExample(t, "spa", onLocalhost(t))
+	w.env = append(w.env, "SPA_SHOP_PORT="+port(t, shop), "SPA_PORT="+port(t, w.public), "SPA_SANDBOX_PORT="+port(t, w.gateway),
 		"SPA_SIGN_PORT="+port(t, function), "SPA_ADMIN="+w.admin, "SPA_ROOT="+root)
 	said := program(t, slices.Clone(w.env), "node", "../examples/spa/sign.js")
 	w.await("the function", func() bool { return strings.Contains(said.String(), "listens") })
@@ -103,14 +97,9 @@ func (w *world) listed() []billJSON {
 
 // The example of two shops on one account, as it stands, on free ports.
 func TestTwoShopsOnOneAccountHaveOrdersOfTheirOwn(t *testing.T) {
-	text, err := os.ReadFile("../examples/two-shops/Caddyfile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	coffee, tea, gateway := processtest.FreeAddress(t), processtest.FreeAddress(t), processtest.FreeAddress(t)
-	w := &world{public: coffee, gateway: gateway, client: newClient(t)}
-	w.caddy = newCaddy(t, string(text), nil)
-	w.env = append(w.env, "TWO_SHOPS_COFFEE_PORT="+port(t, coffee), "TWO_SHOPS_TEA_PORT="+port(t, tea), "TWO_SHOPS_SANDBOX_PORT="+port(t, gateway), "TWO_SHOPS_ADMIN="+w.admin)
+	tea := processtest.FreeAddress(t)
+	w := prepareExample(t, "two-shops", processtest.FreeAddress(t))
+	w.env = append(w.env, "TWO_SHOPS_COFFEE_PORT="+port(t, w.public), "TWO_SHOPS_TEA_PORT="+port(t, tea), "TWO_SHOPS_SANDBOX_PORT="+port(t, w.gateway), "TWO_SHOPS_ADMIN="+w.admin)
 	w.start()
 	other := *w
 	other.public = tea

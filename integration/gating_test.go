@@ -7,8 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/caddy-qlink/caddy-qlink/integration/processtest"
 )
 
 // downloads is the example of gated downloads as it stands, on free ports.
@@ -16,18 +14,12 @@ type downloads struct{ *world }
 
 func startDownloads(t *testing.T) *downloads {
 	t.Helper()
-	text, err := os.ReadFile("../examples/download/Caddyfile")
-	if err != nil {
-		t.Fatal(err)
-	}
 	files, err := filepath.Abs("../examples/download/files")
 	if err != nil {
 		t.Fatal(err)
 	}
-	public, gateway := processtest.FreeAddress(t), processtest.FreeAddress(t)
-	w := &world{public: "localhost:" + port(t, public), gateway: gateway, client: newClient(t)}
-	w.caddy = newCaddy(t, string(text), nil)
-	w.env = append(w.env, "DOWNLOAD_PORT="+port(t, public), "DOWNLOAD_SANDBOX_PORT="+port(t, gateway),
+	w := prepareExample(t, "download", onLocalhost(t))
+	w.env = append(w.env, "DOWNLOAD_PORT="+port(t, w.public), "DOWNLOAD_SANDBOX_PORT="+port(t, w.gateway),
 		"DOWNLOAD_ADMIN="+w.admin, "DOWNLOAD_FILES="+files)
 	w.start()
 	return &downloads{w}

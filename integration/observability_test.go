@@ -33,14 +33,9 @@ type observed struct {
 
 func startObserved(t *testing.T) *observed {
 	t.Helper()
-	text, err := os.ReadFile(observability + "Caddyfile")
-	if err != nil {
-		t.Fatal(err)
-	}
 	shop := processtest.FreeAddress(t)
-	w := &world{public: processtest.FreeAddress(t), gateway: processtest.FreeAddress(t), client: newClient(t)}
+	w := prepareExample(t, "observability", processtest.FreeAddress(t))
 	o := &observed{quickstart: &quickstart{world: w, sandbox: "http://" + w.gateway + "/sandbox/"}, metrics: processtest.FreeAddress(t)}
-	w.caddy = newCaddy(t, string(text), nil)
 	w.browser()
 	w.env = append(w.env, "OBSERVABILITY_PORT="+port(t, w.public), "OBSERVABILITY_SANDBOX_PORT="+port(t, w.gateway),
 		"OBSERVABILITY_SHOP_PORT="+port(t, shop), "OBSERVABILITY_METRICS_PORT="+port(t, o.metrics), "OBSERVABILITY_ADMIN="+w.admin)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -22,18 +21,13 @@ type quickstart struct {
 
 func startQuickstart(t *testing.T) *quickstart {
 	t.Helper()
-	text, err := os.ReadFile("../examples/quickstart/Caddyfile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, gateway, shop := processtest.FreeAddress(t), processtest.FreeAddress(t), processtest.FreeAddress(t)
-	w := &world{public: public, gateway: gateway, client: newClient(t)}
-	w.caddy = newCaddy(t, string(text), nil)
+	shop := processtest.FreeAddress(t)
+	w := prepareExample(t, "quickstart", processtest.FreeAddress(t))
 	w.browser()
-	w.env = append(w.env, "QUICKSTART_PORT="+port(t, public), "QUICKSTART_SANDBOX_PORT="+port(t, gateway),
+	w.env = append(w.env, "QUICKSTART_PORT="+port(t, w.public), "QUICKSTART_SANDBOX_PORT="+port(t, w.gateway),
 		"QUICKSTART_SHOP_PORT="+port(t, shop), "QUICKSTART_ADMIN="+w.admin)
 	w.start()
-	q := &quickstart{world: w, sandbox: "http://" + gateway + "/sandbox/"}
+	q := &quickstart{world: w, sandbox: "http://" + w.gateway + "/sandbox/"}
 	w.await("the shop", func() bool {
 		a, err := w.do(w.request("GET", "/", ""))
 		return err == nil && a.StatusCode == http.StatusOK

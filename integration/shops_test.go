@@ -165,7 +165,7 @@ func (s *exampleShop) awaitTold(b billJSON) {
 func TestEveryExampleShopIsPaidAndKnowsIt(t *testing.T) {
 	for language := range shops {
 		t.Run(language, func(t *testing.T) {
-			s := startShop(t, language)
+			s, whole := startShop(t, language), t
 			for name, scene := range map[string]func(*testing.T, *exampleShop){
 				"paid":                         shopIsPaid,
 				"its webhook is lost":          shopIsPaidWithoutAWebhook,
@@ -176,9 +176,9 @@ func TestEveryExampleShopIsPaidAndKnowsIt(t *testing.T) {
 				"a stranger tells":             shopHeedsNoStranger,
 			} {
 				t.Run(name, func(t *testing.T) {
-					one := *s.world
-					one.t = t
-					scene(t, &exampleShop{world: &one, own: s.own, log: s.log})
+					s.t = t
+					defer func() { s.t = whole }()
+					scene(t, s)
 				})
 			}
 		})

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -117,6 +118,26 @@ func prepareWorld(t *testing.T, site, extra string) *world {
 	}
 	w.caddy = newCaddy(t, worldConfig, w.values)
 	return w
+}
+
+// prepareExample has the Caddyfile of one of examples/ as it stands, with a site at
+// an address and a gateway at another. Which of its variables are the ports is for
+// the caller to say, who starts it.
+func prepareExample(t *testing.T, folder, public string) *world {
+	t.Helper()
+	text, err := os.ReadFile("../examples/" + folder + "/Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{public: public, gateway: processtest.FreeAddress(t), client: newClient(t)}
+	w.caddy = newCaddy(t, string(text), nil)
+	return w
+}
+
+// onLocalhost is a free address by the name that browsers trust.
+func onLocalhost(t *testing.T) string {
+	t.Helper()
+	return "localhost:" + port(t, processtest.FreeAddress(t))
 }
 
 // newClient returns a client that follows no redirect and undoes no coding.

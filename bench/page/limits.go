@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -59,7 +60,7 @@ func limits(points []point, d database) string {
 		fmt.Fprintf(&out, "| %s | %.2f ms | %.2f ms | %.1f kB |\n", row.name, row.Node*kilo, row.Database*kilo, row.Log/kilo)
 	}
 	fmt.Fprintf(&out, "\n- Nodes: %d × %.2f ms = %.1f cores; with %d times the room %.0f, such as %.0f nodes of four cores, one of which may be missing.\n",
-		wanted, payment.Node*kilo, wanted*payment.Node, reserve, wanted*payment.Node*reserve, wanted*payment.Node*reserve/4+1)
+		wanted, payment.Node*kilo, wanted*payment.Node, reserve, wanted*payment.Node*reserve, math.Ceil(wanted*payment.Node*reserve/4)+1)
 	fmt.Fprintf(&out, "- PostgreSQL: %d × %.2f ms = %.1f cores, with %d times the room %.0f; %d commits a second, whose syncs it shares among those that wait (`commit_delay`); %.0f MB of its log a second, %.1f TB a day to be shipped to a standby and archived.\n",
 		wanted, payment.Database*kilo, wanted*payment.Database, reserve, wanted*payment.Database*reserve, wanted*commits, wanted*payment.Log/mega, wanted*payment.Log*day/tera)
 	fmt.Fprintf(&out, "- Disk: a settled bill takes %.0f bytes there, so %.0f GB a day and %.0f TB a year. That is the limit after the next: `retention` within weeks, and a database whose tables are cut by time, which this schema does not do.\n",

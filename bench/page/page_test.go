@@ -124,14 +124,14 @@ func TestEveryFindingHasItsFigures(t *testing.T) {
 
 func TestLimitsAreReckonedFromWhatWasMeasured(t *testing.T) {
 	p := point{Bills: 1e7, Held: 1e7, Disk: 2e10, Checkouts: 1000, Webhooks: 4000, Statuses: 8000}
-	each := cost{Node: 1e-3, Database: 5e-4, Log: 1000}
+	each := cost{Node: 1.1e-3, Database: 5e-4, Log: 1000}
 	got := limits([]point{p}, database{Checkout: each, Webhook: each, Status: each, Bill: 2200})
 	for _, words := range []string{
 		"= 1.75 ms of one core, so that a core carries 571 payments a second",
 		"3.2 × 10⁹ bills and, at 2000 bytes each, 6.3 TB",
-		"| checkout | 1.00 ms | 0.50 ms | 1.0 kB |",
-		"one and 4 of them | 6.00 ms | 3.00 ms | 6.0 kB |",
-		"1000 × 6.00 ms = 6.0 cores; with 2 times the room 12, such as 4 nodes",
+		"| checkout | 1.10 ms | 0.50 ms | 1.0 kB |",
+		"one and 4 of them | 6.60 ms | 3.00 ms | 6.0 kB |",
+		"1000 × 6.60 ms = 6.6 cores; with 2 times the room 13, such as 5 nodes",
 		"1000 × 3.00 ms = 3.0 cores, with 2 times the room 6; 3000 commits a second",
 		"6 MB of its log a second, 0.5 TB a day",
 		"2200 bytes there, so 190 GB a day and 69 TB a year",

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -14,9 +12,9 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
-)
 
-var update = flag.Bool("update", false, "write docs/directives.md anew")
+	"github.com/caddy-qlink/caddy-qlink/integration/pagetest"
+)
 
 const ours = "github.com/caddy-qlink/caddy-qlink"
 
@@ -168,17 +166,8 @@ var chapters = []struct{ title, module, example string }{
 }
 
 func TestThePageOfDirectivesIsWhatTheCodeSays(t *testing.T) {
-	written, err := os.ReadFile(directives)
-	if err != nil {
-		t.Fatal(err)
-	}
-	intro, _, found := strings.Cut(string(written), marker)
-	if !found {
-		t.Fatalf("%s has no line %q", directives, marker)
-	}
 	docs := make(sources)
 	var page strings.Builder
-	page.WriteString(intro + marker)
 	for _, c := range chapters {
 		module := typeOf(t, c.module)
 		fmt.Fprintf(&page, "\n## %s\n\n%s\n\n", c.title, paragraphs(docs.of(t, module, "")))
@@ -200,15 +189,7 @@ func TestThePageOfDirectivesIsWhatTheCodeSays(t *testing.T) {
 			}
 		}
 	}
-	if page.String() == string(written) {
-		return
-	}
-	if !*update {
-		t.Fatalf("%s is not what the code says: go test ./cmd/caddy -run %s -update", directives, t.Name())
-	}
-	if err := os.WriteFile(directives, []byte(page.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	pagetest.Keep(t, directives, marker, page.String())
 }
 
 // paragraphs are those of a comment that are text, each on a line.

@@ -8,6 +8,7 @@ const { createServer } = require("node:http");
 
 const port = Number(process.env.SPA_SIGN_PORT ?? 8103);
 const apiSecret = process.env.SPA_API_SECRET ?? "spa-api-secret-of-the-example";
+const qlink = `http://127.0.0.1:${process.env.SPA_PORT ?? 8101}/qlink`;
 const notifySecret = process.env.SPA_NOTIFY_SECRET ?? "whsec_c3BhLW5vdGlmaWNhdGlvbnMtb2YtdGhlLWV4YW1wbGUhIQ==";
 const price = 15000;
 const currency = "IDR";
@@ -33,17 +34,22 @@ function sign(req, body) {
 }
 
 // How an order ended: 2xx says that this need not be told again.
-function notified(req, body) {
+async function notified(req, body) {
   if (!verified(req.headers, body)) return { status: 401 };
   const { type, data } = JSON.parse(body);
-  const order = orders.get(data?.orderCode);
-  if (type.startsWith("bill.") && data.order.paid && data.id === data.order.paidBill) {
-    if (order && data.currency === currency && Number(data.amount) === order.amount) {
-      order.paid = true; // fulfil here, once
-      console.log("paid: %s", data.orderCode);
-    } else {
-      console.log("to be looked at: order %j was paid with %j %j", data.orderCode, data.amount, data.currency);
-    }
+  if (!type.startsWith("bill.") || !data.order.paid) return { status: 204 }; // unpaid is what an order is until it is paid
+  let bill = data;
+  if (bill.id !== data.order.paidBill) { // this is about another attempt than the one that paid
+    const answer = await fetch(`${qlink}/bills/${data.order.paidBill}`);
+    if (!answer.ok) throw new Error(`asking after the paid bill: ${answer.status}`);
+    bill = await answer.json();
+  }
+  const order = orders.get(bill.orderCode);
+  if (order && bill.status === "SUCCESS" && bill.currency === currency && Number(bill.amount) === order.amount) {
+    order.paid = true; // fulfil here, once
+    console.log("paid: %s", bill.orderCode);
+  } else {
+    console.log("to be looked at: order %j was paid with %j %j", bill.orderCode, bill.amount, bill.currency);
   }
   return { status: 204 };
 }
@@ -70,7 +76,7 @@ createServer(async (req, res) => {
       body += part;
       if (body.length > 1 << 20) throw new Error("too large");
     }
-    answer = routes[`${req.method} ${req.url}`]?.(req, body) ?? { status: 404 };
+    answer = (await routes[`${req.method} ${req.url}`]?.(req, body)) ?? { status: 404 };
   } catch (error) {
     console.error(`${req.method} ${req.url}: ${error.message}`);
     answer = { status: 400 };
