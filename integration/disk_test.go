@@ -116,6 +116,10 @@ func TestAStoreThatBreaksHealsWithoutARestartAndKeepsWhatItAcknowledged(t *testi
 	w.wantNoOrders("O-MORE")
 	w.paid(kept[0]).want(t, 503)
 	w.reloadIdle()
+	w.await("an answer of the new configuration", func() bool { // the old one's socket is closed with who still waits at it
+		a, err := w.do(w.request("GET", "/qlink/health", ""))
+		return err == nil && a.StatusCode == http.StatusServiceUnavailable
+	})
 	w.paid(kept[0]).want(t, 503)
 
 	w.limitFiles(unix.RLIM_INFINITY)
