@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -60,7 +61,25 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer theBrowser.stop()
-	return m.Run()
+	if code := m.Run(); code != 0 || chosen() {
+		return code
+	}
+	unseen, err := theDescription.unseen()
+	if err != nil || len(unseen) > 0 {
+		fmt.Fprintf(os.Stderr, "what %s says was not seen by any test: %q %v\n", openAPI, unseen, err)
+		return 1
+	}
+	return 0
+}
+
+// chosen says whether some of the tests were to run alone.
+func chosen() bool {
+	for _, name := range []string{"test.run", "test.skip", "test.list"} {
+		if flag.Lookup(name).Value.String() != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // caddy is a running Caddy process with folders of its own.

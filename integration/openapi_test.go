@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,15 +19,20 @@ import (
 )
 
 // The description of the endpoints that programs read. Every answer that a test
-// of this package gets from one of them has to be as it says.
+// of this package gets from one of them has to be as it says, and all that it
+// says has to be seen by a test.
 const openAPI = "../docs/openapi.yaml"
 
-// described is what docs/openapi.yaml says.
+// described is what docs/openapi.yaml says, and what of it was seen.
 type described struct {
 	read func() (*openapi3.T, error)
+
+	mu   sync.Mutex
+	seen map[string]bool
 }
 
 var theDescription = described{
+	seen: make(map[string]bool),
 	read: sync.OnceValues(func() (*openapi3.T, error) {
 		loader := openapi3.NewLoader()
 		doc, err := loader.LoadFromFile(openAPI)
@@ -49,7 +55,7 @@ func asText(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filt
 }
 
 // find returns the operation that a request to an endpoint is described by.
-func (d described) find(doc *openapi3.T, method, path string) (route *routers.Route, parameters map[string]string) {
+func (d *described) find(doc *openapi3.T, method, path string) (route *routers.Route, parameters map[string]string) {
 	segments := strings.Split(path, "/")
 	for template, item := range doc.Paths.Map() {
 		pattern := strings.Split(template, "/")
@@ -70,7 +76,7 @@ func (d described) find(doc *openapi3.T, method, path string) (route *routers.Ro
 
 // check compares an answer with the description, if its request is for one of the
 // endpoints.
-func (d described) check(req *http.Request, a answer) error {
+func (d *described) check(req *http.Request, a answer) error {
 	path, ours := strings.CutPrefix(req.URL.EscapedPath(), "/qlink")
 	// Every answer of an endpoint forbids to keep it. One that does not, and is a
 	// refusal, is by somebody who stands before them: net/http over what is no
@@ -95,11 +101,69 @@ func (d described) check(req *http.Request, a answer) error {
 	for name, value := range parameters {
 		parameters[name], _ = url.PathUnescape(value)
 	}
-	return openapi3filter.ValidateResponse(req.Context(), &openapi3filter.ResponseValidationInput{
+	if err := openapi3filter.ValidateResponse(req.Context(), &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: req, PathParams: parameters, Route: route},
 		Status:                 a.StatusCode, Header: a.Header, Body: io.NopCloser(bytes.NewReader(a.body)),
 		Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
-	})
+	}); err != nil {
+		return err
+	}
+	d.note(route.Operation, a)
+	return nil
+}
+
+// note keeps what was seen of an operation.
+func (d *described) note(o *openapi3.Operation, a answer) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	kind, _, _ := strings.Cut(a.Header.Get("Content-Type"), ";")
+	d.seen[seenStatus(o, fmt.Sprint(a.StatusCode))] = true
+	d.seen[seenKind(o, fmt.Sprint(a.StatusCode), kind)] = true
+	var problem struct{ Code string }
+	if kind == "application/problem+json" && json.Unmarshal(a.body, &problem) == nil {
+		d.seen[seenCode(problem.Code)] = true
+	}
+}
+
+func seenStatus(o *openapi3.Operation, status string) string { return o.OperationID + " " + status }
+
+func seenKind(o *openapi3.Operation, status, kind string) string {
+	return seenStatus(o, status) + " as " + kind
+}
+
+func seenCode(code string) string { return "the code " + code }
+
+// unseen is what is described and was seen by no test: statuses, the kinds of
+// content of those that are no errors, and the codes of errors.
+func (d *described) unseen() ([]string, error) {
+	doc, err := d.read()
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []string
+	for _, item := range doc.Paths.Map() {
+		for _, o := range item.Operations() {
+			for status, response := range o.Responses.Map() {
+				if status == "default" {
+					continue // the codes tell those apart
+				}
+				all = append(all, seenStatus(o, status))
+				for kind := range response.Value.Content {
+					if status < "400" {
+						all = append(all, seenKind(o, status, kind))
+					}
+				}
+			}
+		}
+	}
+	for _, code := range doc.Components.Schemas["Problem"].Value.Properties["code"].Value.Enum {
+		all = append(all, seenCode(fmt.Sprint(code)))
+	}
+	all = slices.DeleteFunc(all, func(what string) bool { return d.seen[what] })
+	slices.Sort(all)
+	return all, nil
 }
 
 // That an answer is compared at all: a wrong one is found, and one that nobody
@@ -128,7 +192,8 @@ func TestAnAnswerThatIsNotDescribedIsFound(t *testing.T) {
 		}
 		header := http.Header{"Content-Type": {c.contentType}, "Cache-Control": {"no-store"}}
 		a := answer{&http.Response{StatusCode: c.status, Status: fmt.Sprint(c.status), Header: header}, []byte(c.body)}
-		if err := theDescription.check(req, a); (err == nil) != c.right {
+		apart := described{read: theDescription.read, seen: make(map[string]bool)}
+		if err := apart.check(req, a); (err == nil) != c.right {
 			t.Errorf("%s %s, %d %s: %v", c.method, c.path, c.status, c.body, err)
 		}
 	}

@@ -7,7 +7,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -19,9 +21,10 @@ var writeTranscripts = flag.Bool("docs.write", false, "write what commands print
 
 // transcript is a page that is run, section after section.
 type transcript struct {
-	t    *testing.T
-	path string
-	text string
+	t      *testing.T
+	path   string
+	text   string
+	places []string // addresses of the page, each followed by the one that stands for it in a run
 }
 
 func openTranscript(t *testing.T, path string) *transcript {
@@ -43,6 +46,24 @@ func openTranscript(t *testing.T, path string) *transcript {
 
 var consoleBlock = regexp.MustCompile("(?s)```console\n(.*?)```")
 
+var fileBlock = regexp.MustCompile("(?s)`([\\w.]+)`:\n\n```[a-z]+\n(.*?)```")
+
+// files writes what the page has as the content of files: each block behind a
+// name and a colon.
+func (p *transcript) files(dir string) {
+	p.t.Helper()
+	blocks := fileBlock.FindAllStringSubmatch(p.text, -1)
+	if len(blocks) == 0 {
+		p.t.Fatalf("%s has no file", p.path)
+	}
+	for _, block := range blocks {
+		text := strings.NewReplacer(p.places...).Replace(block[2])
+		if err := os.WriteFile(filepath.Join(dir, block[1]), []byte(text), 0o600); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+}
+
 // play runs the blocks of the section under a heading. What happens in between
 // is told by name.
 func (p *transcript) play(heading string, c *caddy, happens map[string]func()) {
@@ -60,7 +81,7 @@ func (p *transcript) play(heading string, c *caddy, happens map[string]func()) {
 	if len(blocks) == 0 {
 		p.t.Fatalf("%q shows no command", heading)
 	}
-	samples := newSamples(c)
+	samples := newSamples(c, p.places)
 	for _, block := range blocks {
 		got := p.playBlock(block[1], c, happens, samples)
 		if *writeTranscripts {
@@ -108,6 +129,8 @@ func (c *caddy) shell(line string) string {
 	}
 	cmd := exec.CommandContext(c.t.Context(), "sh", "-c", line)
 	cmd.Dir = c.home
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }) // what it left in the background
 	cmd.Env = append(c.env, "PATH="+bin+":"+os.Getenv("PATH"), "CADDY_ADMIN="+c.admin, "USER=siti", "LOGNAME=siti", "COLUMNS=160")
 	out, err := cmd.CombinedOutput()
 	text := string(out)
@@ -134,17 +157,25 @@ var (
 // samples stand on a page for what differs from run to run: the first bill of a
 // section has the same id at each run, and so on.
 type samples struct {
-	home string
 	ids  map[string]string // real by sample
 	by   map[string]string // sample by real
+	real *strings.Replacer // of what has one sample on every page
+	ours *strings.Replacer // back
 }
 
-func newSamples(c *caddy) *samples {
-	return &samples{home: c.home, ids: make(map[string]string), by: make(map[string]string)}
+func newSamples(c *caddy, places []string) *samples {
+	places = append(slices.Clone(places), "/srv/shop", c.home)
+	back := slices.Clone(places)
+	slices.Reverse(back)
+	return &samples{
+		ids: make(map[string]string), by: make(map[string]string),
+		real: strings.NewReplacer(places...), ours: strings.NewReplacer(back...),
+	}
 }
 
 // shown puts samples into what was printed.
 func (s *samples) shown(text string) string {
+	text = s.ours.Replace(text)
 	text = anyID.ReplaceAllStringFunc(text, func(id string) string {
 		if s.by[id] == "" {
 			n := len(s.by) + 1
@@ -156,7 +187,6 @@ func (s *samples) shown(text string) string {
 	text = anyBill.ReplaceAllString(text, "SBK7M2Q4ZWX3N5R6TLA2")
 	text = anyRequest.ReplaceAllString(text, "pr-V2YBD7FGHK7M2Q4ZWX3N5R6TLA")
 	text = anyClock.ReplaceAllString(text, "12:00 now")
-	text = strings.ReplaceAll(text, s.home, "/srv/shop")
 	text = anyPort.ReplaceAllString(text, "127.0.0.1:2019")
 	return anyTime.ReplaceAllStringFunc(text, func(at string) string {
 		const noon = "2026-11-26T12:00:00.000000000Z"
@@ -170,7 +200,7 @@ func (s *samples) shown(text string) string {
 
 // meant takes the samples out of a command.
 func (s *samples) meant(line string) string {
-	return anyID.ReplaceAllStringFunc(strings.ReplaceAll(line, "/srv/shop", s.home), func(id string) string {
+	return anyID.ReplaceAllStringFunc(s.real.Replace(line), func(id string) string {
 		if meant := s.ids[id]; meant != "" {
 			return meant
 		}
