@@ -61,15 +61,15 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer theBrowser.stop()
-	if code := m.Run(); code != 0 || chosen() {
+	code := m.Run()
+	if chosen() {
 		return code
 	}
-	unseen, err := theDescription.unseen()
-	if err != nil || len(unseen) > 0 {
+	if unseen, err := theDescription.unseen(); err != nil || len(unseen) > 0 {
 		fmt.Fprintf(os.Stderr, "what %s says was not seen by any test: %q %v\n", openAPI, unseen, err)
-		return 1
+		return max(code, 1)
 	}
-	return 0
+	return code
 }
 
 // chosen says whether some of the tests were to run alone.

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -113,11 +114,9 @@ func TestADownloadThatWasNotPaidForStaysShut(t *testing.T) {
 
 // The site of docs/gating.md, with a shop and a gateway of ours.
 func TestTheSiteOfTheGatingPageWorksAsWritten(t *testing.T) {
-	page, err := os.ReadFile("../docs/gating.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, site, _ := strings.Cut(caddyfileBlock.FindStringSubmatch(string(page))[1], "shop.example.com {\n")
+	blocks := pageBlocks(t)
+	its := slices.IndexFunc(blocks, func(b pageBlock) bool { return b.page == "docs/gating.md" && b.kind == "caddyfile" })
+	_, site, _ := strings.Cut(blocks[its].text, "shop.example.com {\n")
 	root := t.TempDir()
 	site = strings.NewReplacer("localhost:3000", "{{shop}}", "/srv/shop", root).Replace(strings.TrimSuffix(site, "}\n"))
 	w := prepareWorld(t, site, "")

@@ -22,6 +22,7 @@ type operated struct {
 	gateway *caddy
 	deaf    atomic.Bool // the shop's endpoint answers 500
 	told    atomic.Int64
+	bell    string // where its shop is told
 }
 
 // operate starts one. The site's block is completed by how its shop is told.
@@ -44,7 +45,8 @@ func operatedShop(t *testing.T) *operated {
 		}
 	}))
 	t.Cleanup(bell.Close)
-	site := strings.Replace(plainSite, "checkout /checkout", "checkout /checkout\n\t\tnotify "+bell.URL+"/told {\n\t\t\tsecret "+notifyKey+"\n\t\t}", 1)
+	o.bell = bell.URL + "/told"
+	site := strings.Replace(plainSite, "checkout /checkout", "checkout /checkout\n\t\tnotify "+o.bell+" {\n\t\t\tsecret "+notifyKey+"\n\t\t}", 1)
 	o.world = prepareWorld(t, site, "")
 	o.values["store"], o.values["mark"], o.values["secrets"], o.values["pause"] = "store", "1MiB", appSecret, "1s"
 	o.configure()

@@ -5,6 +5,9 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -59,31 +62,51 @@ func TestAnOlderProgramGoesOnBesideANewerSchemaUnlessThatForbidsIt(t *testing.T)
 	}
 }
 
-// What docs/postgres.md says of the rights that roles need.
+// sqlOfThePage is what docs/postgres.md has an administrator say to the server:
+// the rights of the owner, those of nodes, and what a restored database needs.
+func sqlOfThePage(t *testing.T) []string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/postgres.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, block := range regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+		all = append(all, block[1])
+	}
+	if len(all) != 3 {
+		t.Fatalf("the page has %q", all)
+	}
+	return all
+}
+
+// What docs/postgres.md has an administrator do, for a role that makes the tables
+// and one that only writes them; with other names, since roles are the server's.
 func TestARoleMayMakeTheTablesOrOnlyWriteThem(t *testing.T) {
 	const password = "a password"
-	owners := postgrestest.Shared(t).DatabaseWithPassword(password) + " password='" + password + "'"
+	owners := postgrestest.Shared(t).DatabaseWithPassword(password)
 	config, err := pgconn.ParseConfig(owners)
 	if err != nil {
 		t.Fatal(err)
 	}
-	owner, database := config.User, config.Database
-	execute(t, owners, `CREATE SCHEMA qlink`)
-	execute(t, owners, fmt.Sprintf(`REVOKE CREATE ON DATABASE %s FROM %s`, database, owner))
-	execute(t, owners, `REVOKE ALL ON SCHEMA qlink FROM public`)
-	openNode(t, configured(t, owners, "qlink"))
-
-	app := owner + "_app"
-	super := postgrestest.Shared(t).DSN() + " dbname=" + database
-	execute(t, super, `CREATE ROLE `+app+` LOGIN`)
+	super := postgrestest.Shared(t).DSN() + " dbname=" + config.Database
+	execute(t, super, fmt.Sprintf(`REVOKE CREATE ON DATABASE %s FROM %s`, config.Database, config.User))
+	owner, node := config.Database+"_owner", config.Database+"_node"
+	names := strings.NewReplacer("ROLE qlink_node", "ROLE "+node, "TO qlink_node", "TO "+node,
+		"ROLE qlink ", "ROLE "+owner+" ", "AUTHORIZATION qlink", "AUTHORIZATION "+owner, "'…'", "'"+password+"'")
+	statements := sqlOfThePage(t)
+	execute(t, super, names.Replace(statements[0]))
 	t.Cleanup(func() {
-		execute(t, super, `DROP OWNED BY `+app)
-		execute(t, super, `DROP ROLE `+app)
+		for _, role := range []string{node, owner} {
+			execute(t, super, `DROP OWNED BY `+role+` CASCADE`)
+			execute(t, super, `DROP ROLE `+role)
+		}
 	})
-	execute(t, owners, `GRANT USAGE ON SCHEMA qlink TO `+app)
-	execute(t, owners, `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA qlink TO `+app)
-	execute(t, owners, `ALTER DEFAULT PRIVILEGES IN SCHEMA qlink GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO `+app)
-	s := openNode(t, configured(t, super+" user="+app, "qlink"))
+	by := func(role string) string { return super + " user=" + role + " password='" + password + "'" }
+	openNode(t, configured(t, by(owner), "qlink"))
+	execute(t, super, names.Replace(statements[1]))
+
+	s := openNode(t, configured(t, by(node), "qlink"))
 	b := sample("a")
 	commit(t, s, only(b))
 	commit(t, s, only(moved(b)))

@@ -17,7 +17,7 @@ func TestCheckoutsOfARestoredDatabaseAreClosedUntilTheyAreReopened(t *testing.T)
 	if since := here.CheckoutsClosed(); !since.IsZero() {
 		t.Fatalf("closed since %v from the start", since)
 	}
-	execute(t, dsn, `UPDATE qlink.state SET checkouts_closed = now()`)
+	execute(t, dsn, sqlOfThePage(t)[2])
 	eventually(t, "a running node notices", 5*time.Second, func() bool { return !here.CheckoutsClosed().IsZero() })
 	there := openNode(t, configured(t, dsn, "qlink"))
 	if since := there.CheckoutsClosed(); time.Since(since).Abs() > time.Minute {
