@@ -5,8 +5,11 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
+	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -154,15 +157,20 @@ const (
 	marker     = "<!-- From here on it is what the code says of itself; a test keeps it so. -->\n"
 )
 
-// chapters of the page: a directive, or what stands in a block of another one.
-var chapters = []struct{ title, module, example string }{
-	{"Global option `qlink`", "qlink", "[README](../README.md#use-it)"},
-	{"Directive `qlink`", "http.handlers.qlink", "[README](../README.md#use-it), [going-live.md](going-live.md), `examples/`"},
-	{"Matcher `qlink_bill`", "http.matchers.qlink_bill", "[gating.md](gating.md), `examples/download`"},
-	{"Directive `qlink_console`", "http.handlers.qlink_console", "[console.md](console.md), `examples/console`"},
-	{"Store `badger`", "qlink.stores.badger", "the default: without the option `store` it is this one"},
-	{"Store `postgres`", "qlink.stores.postgres", "[postgres.md](postgres.md), `examples/cluster`"},
-	{"Directive `qlink_sandbox`", "http.handlers.qlink_sandbox", "[sandbox.md](sandbox.md), `examples/quickstart`"},
+const storeMetrics = "store_up store_size_bytes commit_changes commit_duration_seconds"
+
+// chapters of the page: a directive, or what stands in a block of another one,
+// and what is measured of it, without the caddy_qlink_ in front.
+var chapters = []struct{ title, module, example, metrics string }{
+	{"Global option `qlink`", "qlink", "[README](../README.md#use-it)", "gateway_requests_total gateway_request_duration_seconds gateway_up bills bill_transitions_total time_to_pay_seconds " +
+		"settlement_delay_seconds reconcile_lag_seconds alarms_total refunds_due late_payments orphans notifications " +
+		"notification_oldest_pending_age_seconds notification_attempts_total notification_attempt_duration_seconds events_total"},
+	{"Directive `qlink`", "http.handlers.qlink", "[README](../README.md#use-it), [going-live.md](going-live.md), `examples/`", "checkouts_total checkouts_closed webhooks_total watchers"},
+	{"Matcher `qlink_bill`", "http.matchers.qlink_bill", "[gating.md](gating.md), `examples/download`", ""},
+	{"Directive `qlink_console`", "http.handlers.qlink_console", "[console.md](console.md), `examples/console`", ""},
+	{"Store `badger`", "qlink.stores.badger", "the default: without the option `store` it is this one", storeMetrics + " store_free_bytes"},
+	{"Store `postgres`", "qlink.stores.postgres", "[postgres.md](postgres.md), `examples/cluster`", storeMetrics},
+	{"Directive `qlink_sandbox`", "http.handlers.qlink_sandbox", "[sandbox.md](sandbox.md), `examples/quickstart`", ""},
 }
 
 func TestThePageOfDirectivesIsWhatTheCodeSays(t *testing.T) {
@@ -177,6 +185,9 @@ func TestThePageOfDirectivesIsWhatTheCodeSays(t *testing.T) {
 			fmt.Fprintf(&page, "```\n%s```\n\n", syntax)
 		}
 		fmt.Fprintf(&page, "Module `%s`. Seen at work: %s.\n", c.module, c.example)
+		if c.metrics != "" {
+			fmt.Fprintf(&page, "\n[Metrics](metrics.md), each behind `caddy_qlink_`: `%s`.\n", strings.Join(strings.Fields(c.metrics), "`, `"))
+		}
 		for _, at := range structsOf(module) {
 			fmt.Fprintf(&page, "\n")
 			if at != module {
@@ -190,6 +201,27 @@ func TestThePageOfDirectivesIsWhatTheCodeSays(t *testing.T) {
 		}
 	}
 	pagetest.Keep(t, directives, marker, page.String())
+}
+
+// Every metric is named by what it is measured of, and no other.
+func TestThePageOfDirectivesNamesEveryMetric(t *testing.T) {
+	text, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := make(map[string]bool)
+	for _, row := range regexp.MustCompile("(?m)^\\| `caddy_qlink_([a-z_]+)`").FindAllStringSubmatch(string(text), -1) {
+		there[row[1]] = true
+	}
+	named := make(map[string]bool)
+	for _, c := range chapters {
+		for name := range strings.FieldsSeq(c.metrics) {
+			named[name] = true
+		}
+	}
+	if len(there) == 0 || !maps.Equal(there, named) {
+		t.Errorf("docs/metrics.md has %q, and docs/directives.md %q", slices.Sorted(maps.Keys(there)), slices.Sorted(maps.Keys(named)))
+	}
 }
 
 // paragraphs are those of a comment that are text, each on a line.
