@@ -106,6 +106,9 @@ func checkShadow(ctx context.Context, shadow *shadow, progress func(uint64), f *
 		return cannot
 	}
 	s := readOnly(shadow.dir, db)
+	if _, err := loadState(db); errors.Is(err, ErrNewerFormat) {
+		return errors.Join(err, db.Close())
+	}
 	if err == nil {
 		if doubt := s.doubt(seen, found); doubt != nil {
 			f.add(FindingWitness, "%v", doubt)

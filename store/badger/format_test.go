@@ -4,11 +4,13 @@ import (
 	"errors"
 	"maps"
 	"strconv"
+	"strings"
 	"testing"
 
 	badgerdb "github.com/dgraph-io/badger/v4"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"go.uber.org/zap"
 
 	"github.com/caddy-qlink/caddy-qlink/bill"
 )
@@ -167,6 +169,102 @@ func wantSame(t *testing.T, want, got []bill.Record) {
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("the store holds something else (-want +got):\n%.2000s", diff)
 	}
+}
+
+// ofTheFuture makes of a closed store what a version has left that writes
+// records in a format that this one does not know.
+func ofTheFuture(t *testing.T, dir string) {
+	t.Helper()
+	rewriteState(t, dir, func(held *stateRecord) { held.Format++ })
+}
+
+func rewriteState(t *testing.T, dir string, change func(*stateRecord)) {
+	t.Helper()
+	rewrite(t, dir, func(to *badgerdb.WriteBatch, item *badgerdb.Item) error {
+		if item.Key()[0] != kindState {
+			return nil
+		}
+		held, err := value[stateRecord](item)
+		if err != nil {
+			return err
+		}
+		change(&held)
+		w, err := sealedWrite(stateKey, held)
+		if err != nil {
+			return err
+		}
+		return to.Set(stateKey, w.value)
+	})
+}
+
+func wantNewer(t *testing.T, what string, err error) {
+	t.Helper()
+	if !errors.Is(err, ErrNewerFormat) || errors.Is(err, ErrDamaged) || errors.Is(err, bill.ErrUnavailable) ||
+		!strings.Contains(err.Error(), "format 3") || !strings.Contains(err.Error(), "none beyond 2") {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+func TestAStoreOfAFormatOfTheFutureIsRefusedAsAWhole(t *testing.T) {
+	dir := t.TempDir()
+	s := lived(t, dir, 3)
+	want := moveAll(t, s)
+	mustClose(t, s)
+	ofTheFuture(t, dir)
+	_, err := openResolved(dir)
+	wantNewer(t, "open", err)
+	_, err = OpenOffline(ctx, dir)
+	wantNewer(t, "open to read", err)
+	_, err = Check(ctx, dir, nil)
+	wantNewer(t, "check", err)
+
+	rewriteState(t, dir, func(held *stateRecord) { held.Format-- }) // as the version does that knows it
+	s = mustOpen(t, dir)
+	wantSame(t, want, moveAll(t, s))
+	mustClose(t, s)
+	wantWhole(t, dir)
+}
+
+func TestABackupOfAFormatOfTheFutureIsNotRestored(t *testing.T) {
+	s := lived(t, t.TempDir(), 3)
+	s.committer.held.Format++ // nobody commits
+	if err := s.db.Update(s.committer.held.apply); err != nil {
+		t.Fatal(err)
+	}
+	file, _ := mustBackUp(t, s)
+	wantNoRestore(t, file, ErrNewerFormat)
+}
+
+// An early version did not say which formats it wrote. Whoever is the first to
+// write another one says so with it.
+func TestAStoreSaysWhichFormatsItMayHoldWithTheFirstChange(t *testing.T) {
+	dir := t.TempDir()
+	said := func(when string, want int) {
+		t.Helper()
+		db, err := openDatabase(databaseOptions(dir, zap.NewNop))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if held, err := loadState(db); err != nil || held.Format != want {
+			t.Errorf("%s: format %d, %v", when, held.Format, err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustClose(t, mustOpen(t, dir))
+	said("made", newestFormat)
+	s := mustOpen(t, dir)
+	mustCommit(t, s, 0, 3)
+	mustClose(t, s)
+	takeBackFormats(t, dir)
+	rewriteState(t, dir, func(held *stateRecord) { held.Format = 0 })
+	mustClose(t, mustOpen(t, dir))
+	said("opened", 0)
+	s = mustOpen(t, dir)
+	mustChange(t, s, paid(change("1")))
+	mustClose(t, s)
+	said("written", newestFormat)
 }
 
 func TestRevisionsAreComparedAcrossFormats(t *testing.T) {

@@ -227,6 +227,7 @@ func TestTheStoresRecordFitsTheRoomThatIsKeptForIt(t *testing.T) {
 	const most = math.MinInt64 // the longest number
 	full := stateRecord{
 		state:  state{Store: strings.Repeat("f", 36), Sequence: math.MaxUint64, Bills: math.MaxUint64},
+		Format: math.MaxInt,
 		Layout: math.MaxInt,
 	}
 	for _, n := range full.Counts.Columns() {

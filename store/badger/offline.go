@@ -34,8 +34,8 @@ type Offline struct {
 // OpenOffline opens the store in the folder dir, which has to be there. While it
 // is open, no process can open the store to write.
 //
-// Errors wrap ErrLocked where a process has it open, or ErrDamaged; Check says
-// what is damaged.
+// Errors wrap ErrLocked where a process has it open, ErrNewerFormat, or
+// ErrDamaged; Check says what is damaged.
 func OpenOffline(ctx context.Context, dir string) (*Offline, error) {
 	o, err := openOffline(ctx, dir)
 	if err != nil {
@@ -58,6 +58,9 @@ func openOffline(ctx context.Context, dir string) (*Offline, error) {
 		return nil, errors.Join(err, shadow.close())
 	}
 	s := readOnly(shadow.dir, db)
+	if _, err = loadState(db); errors.Is(err, ErrNewerFormat) {
+		return nil, errors.Join(err, db.Close(), shadow.close())
+	}
 	if err := s.loadMarks(); err != nil {
 		return nil, errors.Join(err, db.Close(), shadow.close())
 	}

@@ -26,10 +26,15 @@ var ErrNewerFormat = errors.New("written by a newer version of this module")
 // A new format is a new case in openRecord, for ever beside the old ones. A new
 // field of the payload alone is no new format: who does not know it ignores it.
 // Formats lie side by side in a store: a record takes the one of the day when it
-// is written next. Versions before format 2 refuse what they find of it.
+// is written next. The store says which is the latest that it may hold, see
+// stateRecord.Format: a version that does not know that one refuses to open it.
 const (
 	formatJSON = 1 // JSON, see package codec: all that early versions wrote, and the store's own records
 	formatWire = 2 // the domain's types in their binary form, see package wire
+
+	// newestFormat is the last of them: what a store may hold that this version
+	// has written. A new format is a new number here.
+	newestFormat = formatWire
 
 	sumSize = 4
 )

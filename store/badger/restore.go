@@ -52,7 +52,7 @@ func VerifyBackup(ctx context.Context, r io.Reader, progress func(bytes int64, r
 // folder become a store: after an error nothing is left behind, and what a
 // killed restore leaves is refused by whoever opens it.
 //
-// Errors wrap ErrNotEmpty, ErrBadBackup, bill.ErrUnavailable where the disk has
+// Errors wrap ErrNotEmpty, ErrBadBackup, ErrNewerFormat, bill.ErrUnavailable where the disk has
 // no room, or ctx's. progress is as for VerifyBackup.
 func Restore(ctx context.Context, r io.Reader, dir string, progress func(bytes int64, records uint64)) (bill.Manifest, error) {
 	m, err := restore(ctx, r, dir, progress)
@@ -236,6 +236,9 @@ func (s *site) fill(ctx context.Context, db *badgerdb.DB, b *backupReader, progr
 				var err error
 				if held, err = openRecord[stateRecord](r.key, r.value); err != nil {
 					return fmt.Errorf("%w: %w", ErrBadBackup, err)
+				}
+				if err := held.legible(); err != nil {
+					return err
 				}
 			}
 		}

@@ -26,6 +26,7 @@ type state struct {
 type stateRecord struct {
 	state
 
+	Format int           `json:"format,omitzero"` // no record in the store is of a later one (this one is JSON in every version); 0: early versions did not say
 	Layout int           `json:"layout,omitzero"` // see currentLayout
 	Counts census.Counts `json:"counts,omitzero"`
 }
@@ -36,8 +37,10 @@ var stateKey = []byte{kindState}
 var stateRoom = size{bytes: 1024, entries: 1}
 
 // next is the record of a transaction that creates so many bills, and changes
-// what there is by so much.
+// what there is by so much. It is written with what that writes: so a store says
+// which formats it may hold before it holds a record of any.
 func (s stateRecord) next(created uint64, counted census.Counts) stateRecord {
+	s.Format = newestFormat
 	s.Sequence++
 	s.Bills += created
 	s.Counts = s.Counts.Plus(counted)
@@ -52,10 +55,22 @@ func (s stateRecord) apply(txn *badgerdb.Txn) error {
 	return w.apply(txn)
 }
 
+// legible returns an error where a later version has written records that this
+// one does not know. To refuse the whole store is better than to fail at some of
+// its bills, later on.
+func (s stateRecord) legible() error {
+	if s.Format <= newestFormat {
+		return nil
+	}
+	return fmt.Errorf("%w: it may hold records of format %d, and this version knows none beyond %d; run the version that wrote it, or a later one, "+
+		"or restore, into an empty folder, the backup from before it did", ErrNewerFormat, s.Format, newestFormat)
+}
+
 // isNew reports whether nothing was written yet but the record itself.
 func (s state) isNew() bool { return s.Sequence == 1 && s.Bills == 0 }
 
-// loadState reads the record; a store that has none has the zero one.
+// loadState reads the record; a store that has none has the zero one. One of a
+// later version that holds what this one cannot read is an error.
 func loadState(db *badgerdb.DB) (held stateRecord, err error) {
 	err = db.View(func(txn *badgerdb.Txn) error {
 		held, err = get[stateRecord](txn, stateKey)
@@ -64,14 +79,14 @@ func loadState(db *badgerdb.DB) (held stateRecord, err error) {
 	if errors.Is(err, bill.ErrNotFound) {
 		return stateRecord{}, nil
 	}
-	return held, err
+	return held, errors.Join(err, held.legible())
 }
 
 // beginState gives the store its record. One that holds bills already comes
 // from a version that kept none; they are counted, this once. One that holds
 // nothing has the indexes of the day from its first one on.
 func beginState(db *badgerdb.DB) (begun stateRecord, err error) {
-	begun.state = state{Store: uuid.NewString(), Sequence: 1}
+	begun.state, begun.Format = state{Store: uuid.NewString(), Sequence: 1}, newestFormat
 	err = db.Update(func(txn *badgerdb.Txn) error {
 		if isEmpty(txn) {
 			begun.Layout = currentLayout
