@@ -45,7 +45,8 @@ import (
 //	y (state) ^createdAt id             notifications by their state
 //	g ^billCreatedAt (bill) id          undelivered notifications by the place of their bill
 //
-// A change of what is in these indexes is a new layout, see currentLayout.
+// A change of what is in these indexes, or in a, e and m, is a new layout: see
+// currentLayout.
 const (
 	kindBill            = 'b'
 	kindDetails         = 'd'

@@ -13,14 +13,14 @@ import (
 	"github.com/caddy-qlink/caddy-qlink/store/internal/census"
 )
 
-// currentLayout is the number of the indexes and counts that are kept for
-// operators. A store that was last written under another one, by an older or a
-// newer version of this module, gets them anew when it is opened. What money
+// currentLayout is the number of the indexes and counts that came after the
+// first version. A store that was last written under another one, by an older or
+// a newer version of this module, gets them anew when it is opened. What money
 // depends on, the other indexes, has had its layout from the first day.
 const currentLayout = 1
 
 // rebuilt are the kinds of keys that are written anew.
-var rebuilt = []byte{kindLabel, kindName, kindInState, kindUntold}
+var rebuilt = []byte{kindLabel, kindName, kindInState, kindUntold, kindOpenOf, kindEnded, kindTold}
 
 // layOut brings an opened store to the current layout and returns its record.
 // The number is written last: where it is cut short, all of it is done again.
