@@ -1,0 +1,123 @@
+package integration
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// sources is a copy of the sources that are at hand, in a repository of its own.
+func sources(t *testing.T) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "here")
+	must(t, "..", "bash", "-ec", `mkdir "$1"; git ls-files -z --cached --others --exclude-standard |
+		while IFS= read -r -d '' name; do [[ ! -e $name ]] || printf '%s\0' "$name"; done | xargs -0 cp --parents -t "$1"`, "bash", dir)
+	must(t, dir, "git", "init", "--quiet")
+	must(t, dir, "git", "add", "--all")
+	must(t, dir, "git", "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "--quiet", "--message", "All")
+	return dir
+}
+
+// must returns what a command prints that has to succeed.
+func must(t *testing.T, dir, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Dir = dir
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s%s", name, args, err, out, complaints.Bytes())
+	}
+	return string(out)
+}
+
+func TestAReleaseIsTheSameWhereverItIsBuiltAndSaysWhatItIs(t *testing.T) {
+	const version, name = "v0.1.0", "caddy-qlink_v0.1.0_linux_amd64"
+	here := sources(t)
+	elsewhere := filepath.Join(t.TempDir(), "quite", "another", "folder")
+	must(t, here, "git", "clone", "--quiet", here, elsewhere)
+	made := filepath.Join(t.TempDir(), "dist")
+	must(t, here, "scripts/release", version, made, "linux/amd64")
+	again := filepath.Join(t.TempDir(), name)
+	must(t, elsewhere, "env", "GOOS=linux", "GOARCH=amd64", "scripts/build", version, again)
+	must(t, made, "cmp", name, again)
+	must(t, made, "sha256sum", "--check", "--strict", "SHA256SUMS")
+
+	program := filepath.Join(made, name)
+	if got := must(t, made, program, "version"); !strings.HasPrefix(got, "caddy-qlink v0.1.0, Caddy v2.") {
+		t.Errorf("it calls itself %s", got)
+	}
+	commit := strings.TrimSpace(must(t, here, "git", "rev-parse", "HEAD"))
+	if info := must(t, made, program, "build-info"); !strings.Contains(info, "vcs.revision="+commit) || !strings.Contains(info, "vcs.modified=false") ||
+		!strings.Contains(info, "CGO_ENABLED=0") {
+		t.Errorf("it was built\n%s", info)
+	}
+	if modules := must(t, made, program, "list-modules"); strings.Contains(modules, "sandbox") || !strings.Contains(modules, "qlink.stores.postgres") {
+		t.Errorf("it has the modules\n%s", modules)
+	}
+	wantDescribed(t, program, version)
+}
+
+// wantDescribed compares what is said of a program with what is in it.
+func wantDescribed(t *testing.T, program, version string) {
+	t.Helper()
+	text, err := os.ReadFile(program + ".cdx.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said struct {
+		BOMFormat    string
+		SerialNumber string
+		Metadata     struct {
+			Timestamp string
+			Component struct{ Name, Version string }
+		}
+		Components []struct {
+			Name, Version string
+			Evidence      struct{ Licenses []any }
+		}
+	}
+	if err := json.Unmarshal(text, &said); err != nil {
+		t.Fatal(err)
+	}
+	if said.BOMFormat != "CycloneDX" || said.SerialNumber != "" || said.Metadata.Timestamp != "" ||
+		said.Metadata.Component.Name != module || said.Metadata.Component.Version != version {
+		t.Errorf("said of it: %s, %+v", said.BOMFormat, said.Metadata)
+	}
+	licensed, named := 0, make(map[string]bool)
+	for _, c := range said.Components {
+		named[c.Name+"@"+c.Version] = true
+		if len(c.Evidence.Licenses) > 0 {
+			licensed++
+		}
+	}
+	modules := 0
+	for line := range strings.Lines(must(t, ".", "go", "version", "-m", program)) {
+		if fields := strings.Fields(line); len(fields) >= 3 && fields[0] == "dep" {
+			modules++
+			if !named[fields[1]+"@"+fields[2]] {
+				t.Errorf("%s %s is in it, and nobody says so", fields[1], fields[2])
+			}
+		}
+	}
+	if modules < 100 || licensed < modules*9/10 {
+		t.Errorf("%d modules, licences of %d", modules, licensed)
+	}
+}
+
+func TestWhatIsNotCommittedIsNotReleased(t *testing.T) {
+	here := sources(t)
+	if err := os.WriteFile(filepath.Join(here, "more.go"), []byte("package caddyqlink\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "scripts/release", "v0.1.0", filepath.Join(t.TempDir(), "dist"))
+	cmd.Dir = here
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "not committed") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
