@@ -121,3 +121,30 @@ func TestWhatIsNotCommittedIsNotReleased(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// No image is built here, but what its first stage runs is: in the folder that
+// it copies, without Git's, as a shell runs it.
+func TestTheImageIsBuiltByTheSameScript(t *testing.T) {
+	text, err := os.ReadFile("../packaging/Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const build = "RUN scripts/build "
+	_, rest, found := strings.Cut(string(text), "\n"+build)
+	line, _, _ := strings.Cut(rest, "\n")
+	if !found {
+		t.Fatalf("packaging/Dockerfile has no %q", build)
+	}
+	here, root := sources(t), t.TempDir()
+	if err := os.RemoveAll(filepath.Join(here, ".git")); err != nil {
+		t.Fatal(err)
+	}
+	run := strings.NewReplacer("/caddy", root+"/caddy", "/data", root+"/data").Replace(line)
+	must(t, here, "env", "VERSION=v0.1.0", "sh", "-ec", "scripts/build "+run)
+	if got := must(t, root, "./caddy", "version"); !strings.HasPrefix(got, "caddy-qlink v0.1.0, Caddy v2.") {
+		t.Errorf("it calls itself %s", got)
+	}
+	if info, err := os.Stat(root + "/data"); err != nil || !info.IsDir() {
+		t.Errorf("%v, %v", info, err)
+	}
+}
