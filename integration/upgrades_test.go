@@ -1,3 +1,5 @@
+//go:build linux
+
 package integration
 
 import (
@@ -12,23 +14,72 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/caddy-qlink/caddy-qlink/store/postgres/postgrestest"
 )
 
-// A store is kept of every version, as it lay on the disk when that version was
-// stopped, beside what it had said of each order over HTTP:
-// store/badger/testdata/stores. Later versions have to go on with all of them.
+// A store is kept of every version, as it was when that version was stopped,
+// beside what it had said of each order over HTTP. Later versions have to go on
+// with all of them: see store/badger/testdata/stores/README.md.
 var (
 	writeStore = flag.String("stores.write", "", "keep a store as the Caddy under test writes it, under this `name`")
 	storeCaddy = flag.String("stores.caddy", "", "the `program` that writes it, where that is not the Caddy under test")
 )
 
-const keptStores = "../store/badger/testdata/stores"
+// keptKind is a kind of stores that are kept.
+type keptKind struct {
+	dir, extension string
+	block          string                      // of the Caddyfile
+	prepare        func(w *world)              // before anything is started or put
+	keep           func(w *world, file string) // the store of a Caddy that has stopped
+	put            func(w *world, file string) // where the Caddy finds it
+	look           func(w *world)              // whether it is whole
+}
+
+var keptKinds = map[string]keptKind{
+	"badger": {
+		dir: "../store/badger/testdata/stores", extension: ".tar.gz", block: "store badger {\n\t\t\tpath {{home}}/store\n\t\t}",
+		prepare: func(*world) {},
+		keep:    func(w *world, file string) { pack(w.t, filepath.Join(w.home, "store"), file) },
+		put:     func(w *world, file string) { unpack(w.t, file, filepath.Join(w.home, "store")) },
+		look: func(w *world) {
+			if out, err := w.run("qlink", "check", filepath.Join(w.home, "store")); err != nil {
+				w.t.Errorf("check: %v\n%s", err, out)
+			}
+		},
+	},
+	"postgres": {
+		dir: "../store/postgres/testdata/stores", extension: ".sql", block: "store postgres {\n\t\t\tdsn {env.QLINK_DSN}\n\t\t}",
+		prepare: func(w *world) { w.env = append(w.env, "QLINK_DSN="+postgrestest.Start(w.t).DSN()) },
+		keep:    dump,
+		put: func(w *world, file string) {
+			must(w.t, ".", "psql", "--quiet", "--set=ON_ERROR_STOP=1", "--file="+file, w.dsn())
+		},
+		look: func(*world) {},
+	},
+}
+
+func (w *world) dsn() string {
+	return strings.TrimPrefix(w.env[len(w.env)-1], "QLINK_DSN=")
+}
+
+// ofTheTool are the lines of a dump that only some versions of PostgreSQL know.
+var ofTheTool = regexp.MustCompile(`(?m)^(SET |SELECT pg_catalog\.set_config|\\(un)?restrict |--).*\n`)
+
+// dump writes the schema as the database's own tool does.
+func dump(w *world, file string) {
+	text := must(w.t, ".", "pg_dump", "--schema=qlink", "--inserts", "--no-owner", "--no-privileges", w.dsn())
+	if err := os.WriteFile(file, []byte(ofTheTool.ReplaceAllString(text, "")), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
 
 // Addresses stand in stores: the gateway's is a part of what an order belongs
 // to, the shop's of every notification. So these are the same at every run, and
@@ -45,9 +96,7 @@ const keptConfig = `{
 	admin {{admin}}
 	auto_https off
 	qlink {
-		store badger {
-			path {{home}}/store
-		}
+		{{store}}
 		account {
 			endpoint http://` + keptGateway + `/sandbox/pay
 			app_key app-test
@@ -113,10 +162,11 @@ http://` + keptGateway + ` {
 `
 
 // keptWorld is a Caddy over a kept store, its gateway, and a shop.
-func keptWorld(t *testing.T) (*world, *doorbell) {
+func keptWorld(t *testing.T, kind keptKind) (*world, *doorbell) {
 	t.Helper()
 	w := &world{public: keptSite, gateway: keptGateway, shop: newShop(t), client: newClient(t)}
-	w.caddy = newCaddy(t, keptConfig, map[string]string{"shop": w.shop.address})
+	w.caddy = newCaddy(t, strings.Replace(keptConfig, "{{store}}", kind.block, 1), map[string]string{"shop": w.shop.address})
+	kind.prepare(w)
 	listener, err := net.Listen("tcp", keptBell)
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +201,7 @@ func (w *world) fate(b billJSON, fate, status string) {
 	w.awaitStatus(b.ID, status)
 }
 
-// give adds an order with all that one can have.
+// fullOrder is an order with all that one can have.
 func fullOrder(code string) string {
 	return `{"orderCode":"` + code + `","amount":"15000.50","description":"Dua kemeja – ¥","metadata":{"my_custom_id":"m-123"},` +
 		`"items":[{"skuCode":"SKU01","skuName":"商品01","quantity":2,"url":"https://shop.example/1","metadata":{"size":"XL"}}],"returnUrl":"https://shop.example/back"}`
@@ -224,8 +274,8 @@ func live(w *world, bell *doorbell) {
 }
 
 // keepStore writes a kept store.
-func keepStore(t *testing.T, name string) {
-	w, bell := keptWorld(t)
+func keepStore(t *testing.T, kind keptKind, name string) {
+	w, bell := keptWorld(t, kind)
 	if *storeCaddy != "" {
 		w.binary, w.behind = *storeCaddy, true // which need not answer as today's description says
 	}
@@ -238,29 +288,26 @@ func keepStore(t *testing.T, name string) {
 	w.caddy.stop(syscall.SIGTERM)
 	text, err := json.MarshalIndent(said, "", "\t")
 	if err == nil {
-		err = os.WriteFile(filepath.Join(keptStores, name+".orders.json"), append(text, '\n'), 0o600)
+		err = os.WriteFile(filepath.Join(kind.dir, name+".orders.json"), append(text, '\n'), 0o600)
 	}
-	if err := errors.Join(err, pack(filepath.Join(w.home, "store"), filepath.Join(keptStores, name+".tar.gz"))); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
+	kind.keep(w, filepath.Join(kind.dir, name+kind.extension))
 }
 
 // pack writes a folder of files into an archive.
-func pack(dir, archive string) (err error) {
+func pack(t *testing.T, dir, archive string) {
+	t.Helper()
 	file, err := os.Create(archive)
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	compressed, err := gzip.NewWriterLevel(file, gzip.BestCompression)
-	if err != nil {
-		return err
-	}
+	compressed := gzip.NewWriter(file)
 	to := tar.NewWriter(compressed)
-	if err := to.AddFS(os.DirFS(dir)); err != nil {
-		return err
+	if err := errors.Join(to.AddFS(os.DirFS(dir)), to.Close(), compressed.Close(), file.Close()); err != nil {
+		t.Fatal(err)
 	}
-	return errors.Join(to.Close(), compressed.Close())
 }
 
 // unpack makes the folder again.
@@ -294,27 +341,29 @@ func unpack(t *testing.T, archive, dir string) {
 // stays as it was, what waits is paid, what was not told is told, and what the
 // gateway was not known to have is handed over once more.
 func TestTheStoreOfEveryVersionIsGoneOnWith(t *testing.T) {
-	if *writeStore != "" {
-		t.Run("write", func(t *testing.T) { keepStore(t, *writeStore) })
-	}
-	archives, err := filepath.Glob(filepath.Join(keptStores, "*.tar.gz"))
-	if err != nil || len(archives) == 0 {
-		t.Fatal(archives, err)
-	}
-	for _, archive := range archives {
-		name := strings.TrimSuffix(filepath.Base(archive), ".tar.gz")
-		t.Run(name, func(t *testing.T) { goOn(t, archive, strings.TrimSuffix(archive, ".tar.gz")+".orders.json") })
+	for which, kind := range keptKinds {
+		if *writeStore != "" {
+			t.Run("write/"+which, func(t *testing.T) { keepStore(t, kind, *writeStore) })
+		}
+		files, err := filepath.Glob(filepath.Join(kind.dir, "*"+kind.extension))
+		if err != nil || len(files) == 0 {
+			t.Fatal(files, err)
+		}
+		for _, file := range files {
+			name := strings.TrimSuffix(file, kind.extension)
+			t.Run(which+"/"+filepath.Base(name), func(t *testing.T) { goOn(t, kind, file, name+".orders.json") })
+		}
 	}
 }
 
-func goOn(t *testing.T, archive, orders string) {
+func goOn(t *testing.T, kind keptKind, file, orders string) {
 	text, err := os.ReadFile(orders)
 	if err != nil {
 		t.Fatal(err)
 	}
 	said := decode[map[string]map[string]any](t, text)
-	w, bell := keptWorld(t)
-	unpack(t, archive, filepath.Join(w.home, "store"))
+	w, bell := keptWorld(t, kind)
+	kind.put(w, file)
 	w.start()
 	wantSaid(t, w, said, "unknown", "withdrawn") // which the workers see to at once
 
@@ -334,9 +383,7 @@ func goOn(t *testing.T, archive, orders string) {
 		t.Errorf("a paid order is %s", paid.Status)
 	}
 	w.caddy.stop(syscall.SIGTERM)
-	if out, err := w.run("qlink", "check", filepath.Join(w.home, "store")); err != nil {
-		t.Errorf("check: %v\n%s", err, out)
-	}
+	kind.look(w)
 
 	w.start()
 	if b := w.bill(waiting.ID); b.Status != "SUCCESS" {
