@@ -105,6 +105,11 @@ func wantDescribed(t *testing.T, program, version string) {
 			}
 		}
 	}
+	for _, kind := range []string{"GPL", "AGPL", "LGPL", "SSPL", "BUSL"} { // which would bind whoever passes the program on
+		if strings.Contains(string(text), `"id": "`+kind+`-`) {
+			t.Errorf("something in it is under the %s", kind)
+		}
+	}
 	if modules < 100 || licensed < modules*9/10 {
 		t.Errorf("%d modules, licences of %d", modules, licensed)
 	}
