@@ -98,7 +98,9 @@ var playedElsewhere = map[string]func(*testing.T){
 	`prometheus --config.file examples/observability/prometheus.yml --storage.tsdb.path "$(mktemp -d)"`: TestTheAlertsFireWhenTheyShouldAndOnlyThen,
 	"go run ./cmd/caddy run --config examples/shops/Caddyfile":                                          TestEveryExampleShopIsPaidAndKnowsIt,
 	"python3 examples/shops/python/shop.py &":                                                           TestEveryExampleShopIsPaidAndKnowsIt,
-	"examples/cluster/run": TestAShopOnThreeCaddysSellsOnWhenOneIsKilled,
+	"scripts/keep-store v0.1.0":                                                                         TestTheStoreOfEveryVersionIsGoneOnWith,
+	"scripts/release v0.1.0":                                                                            TestAReleaseIsTheSameWhereverItIsBuiltAndSaysWhatItIs,
+	"examples/cluster/run":                                                                              TestAShopOnThreeCaddysSellsOnWhenOneIsKilled,
 	"sudo -u caddy --preserve-env=QLINK_DSN caddy qlink migrate-store --from /etc/caddy/Caddyfile --to /etc/caddy/Caddyfile.new --dry-run": TestAStoreIsCarriedIntoAnotherOneAndNoPaymentIsLost,
 	"sudo -u caddy --preserve-env=QLINK_DSN caddy qlink migrate-store --from /etc/caddy/Caddyfile --to /etc/caddy/Caddyfile.new":           TestAStoreIsCarriedIntoAnotherOneAndNoPaymentIsLost,
 	"caddy qlink migrate-store --from Caddyfile --to Caddyfile.new --dry-run":                                                              TestAStoreIsCarriedIntoAnotherOneAndNoPaymentIsLost,
@@ -112,6 +114,7 @@ var playedElsewhere = map[string]func(*testing.T){
 // Commands that no test of this package can run: they run these tests, or need
 // what only a network has.
 var notPlayed = []string{
+	"git add --all && git commit --message 'Version 0.1.0' && git tag v0.1.0",
 	"scripts/test", "scripts/prove", "scripts/bench", "scripts/bench --write",
 	"xcaddy build --with github.com/caddy-qlink/caddy-qlink",
 	"xcaddy build --with github.com/caddy-qlink/caddy-qlink --with github.com/caddy-qlink/caddy-qlink/store/postgres",
