@@ -1,8 +1,9 @@
 package integration
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -21,13 +22,24 @@ import (
 type exampleShop struct {
 	*world
 
-	own string // host:port of the shop itself
-	log *processtest.Log
+	front storefront
+	own   string // host:port of the shop itself
+	log   *processtest.Log
 }
 
-// shops are the ways to start them. Each gets what it needs to know by its
-// environment.
-var shops = map[string]func(t *testing.T, s *exampleShop, env []string){
+// storefront is how a buyer uses a shop, up to the checkout and after it.
+type storefront interface {
+	open() bool               // for business
+	enter()                   // a buyer, who begins a cart with one coffee in it
+	take(quantity int)        // so many coffees, in the place of those in the cart
+	stands(b billJSON) string // shopPaid or shopWaiting
+}
+
+// starter runs a shop, which gets what it needs to know by its environment.
+type starter func(t *testing.T, s *exampleShop, env []string)
+
+// shops are those of one file.
+var shops = map[string]starter{
 	"go": func(t *testing.T, s *exampleShop, env []string) {
 		built := filepath.Join(t.TempDir(), "shop")
 		if out, err := exec.Command("go", "build", "-o", built, "../examples/shops/go").CombinedOutput(); err != nil {
@@ -79,28 +91,28 @@ func (s *exampleShop) run(t *testing.T, env []string, name string, args ...strin
 	s.log = program(t, env, name, args...)
 }
 
-func startShop(t *testing.T, language string) *exampleShop {
+// startShop starts the shop of a folder, with its Caddy: that of the folder, or
+// the one of all.
+func startShop(t *testing.T, folder string, run starter) *exampleShop {
 	t.Helper()
-	config := "../examples/shops/Caddyfile"
-	if language == "php" {
-		config = "../examples/shops/php/Caddyfile"
+	config := "../examples/shops/" + folder + "/Caddyfile"
+	if _, err := os.Stat(config); errors.Is(err, fs.ErrNotExist) {
+		config = "../examples/shops/Caddyfile"
 	}
 	public, gateway := processtest.FreeAddress(t), processtest.FreeAddress(t)
 	w := &world{public: public, gateway: gateway, client: newClient(t)}
 	w.caddy = newCaddy(t, "", nil)
 	s := &exampleShop{world: w, own: processtest.FreeAddress(t)}
+	s.front = ownPages{s}
 	w.config = config
 	known := []string{
 		"SHOP_PORT=" + port(t, s.own), "SHOP_SITE_PORT=" + port(t, public), "SHOP_SANDBOX_PORT=" + port(t, gateway),
 		"SHOP_ADMIN=" + w.admin, "SHOP_DATABASE=" + filepath.Join(w.home, "books"),
 	}
 	w.env = append(w.env, known...)
-	shops[language](t, s, slices.Concat(w.env, known))
+	run(t, s, slices.Concat(w.env, known))
 	w.start()
-	w.await("the shop", func() bool {
-		a, err := w.do(w.request("GET", "/", ""))
-		return err == nil && a.StatusCode == http.StatusOK
-	})
+	w.await("the shop", s.front.open)
 	return s
 }
 
@@ -108,14 +120,19 @@ func startShop(t *testing.T, language string) *exampleShop {
 func (s *exampleShop) newBuyer() {
 	s.t.Helper()
 	s.browser()
-	s.must("GET", "/", "").want(s.t, 200)
+	s.front.enter()
 }
 
 // take changes how many coffees are in the cart.
-func (s *exampleShop) take(quantity int, status int) {
+func (s *exampleShop) take(quantity int) {
 	s.t.Helper()
-	form := url.Values{"quantity": {fmt.Sprint(quantity)}}.Encode()
-	s.must("POST", "/cart", form, "Content-Type", "application/x-www-form-urlencoded").want(s.t, status)
+	s.front.take(quantity)
+}
+
+// stands is what the shop says of an order.
+func (s *exampleShop) stands(b billJSON) string {
+	s.t.Helper()
+	return s.front.stands(b)
 }
 
 // checkOut goes to the payment as a browser does.
@@ -129,23 +146,44 @@ func (s *exampleShop) checkOut() billJSON {
 	return s.bill(location.Path[strings.LastIndex(location.Path, "/")+1:])
 }
 
-var ofOrder = regexp.MustCompile(`<p>Order [A-Z0-9a-z-]+: ([a-z, ]+)</p>`)
-
-// stands is what the shop says of an order.
-func (s *exampleShop) stands(b billJSON) string {
+// tell posts a notification to the shop's own address.
+func (s *exampleShop) tell(body string, header ...string) answer {
 	s.t.Helper()
-	page := s.must("GET", "/orders/"+b.OrderCode, "").want(s.t, 200)
-	said := ofOrder.FindSubmatch(page.body)
-	if said == nil {
-		s.t.Fatalf("%s", page.body)
-	}
-	return string(said[1])
+	return s.must("POST", "http://"+s.own+"/notifications", body, header...)
 }
 
 const (
 	shopPaid    = "paid, thank you"
 	shopWaiting = "waiting for the payment"
 )
+
+// ownPages are the pages that the shops of one file have.
+type ownPages struct{ *exampleShop }
+
+func (p ownPages) open() bool {
+	a, err := p.do(p.request("GET", "/", ""))
+	return err == nil && a.StatusCode == http.StatusOK
+}
+
+func (p ownPages) enter() { p.must("GET", "/", "").want(p.t, 200) }
+
+func (p ownPages) take(quantity int) { p.order(quantity).want(p.t, http.StatusSeeOther) }
+
+func (p ownPages) order(quantity int) answer {
+	form := url.Values{"quantity": {fmt.Sprint(quantity)}}.Encode()
+	return p.must("POST", "/cart", form, "Content-Type", "application/x-www-form-urlencoded")
+}
+
+var ofOrder = regexp.MustCompile(`<p>Order [A-Z0-9a-z-]+: ([a-z, ]+)</p>`)
+
+func (p ownPages) stands(b billJSON) string {
+	page := p.must("GET", "/orders/"+b.OrderCode, "").want(p.t, 200)
+	said := ofOrder.FindSubmatch(page.body)
+	if said == nil {
+		p.t.Fatalf("%s", page.body)
+	}
+	return string(said[1])
+}
 
 func (s *exampleShop) awaitPaid(b billJSON) {
 	s.t.Helper()
@@ -161,26 +199,37 @@ func (s *exampleShop) awaitTold(b billJSON) {
 	})
 }
 
-// Each shop of examples/shops, in its own language, over the same afternoon.
+// shopScenes are what a shop goes through.
+type shopScenes map[string]func(*testing.T, *exampleShop)
+
+// afternoon is that of every shop.
+var afternoon = shopScenes{
+	"paid":                         shopIsPaid,
+	"its webhook is lost":          shopIsPaidWithoutAWebhook,
+	"cancelled and paid again":     shopIsPaidAfterACancel,
+	"the cart changes in between":  shopIsPaidForTheNewCart,
+	"the cart changes unpaid":      shopIsNotPaidForAnotherCart,
+	"an old attempt is paid after": shopIsPaidByAnEarlierAttempt,
+	"a stranger tells":             shopHeedsNoStranger,
+}
+
+func (s *exampleShop) goThrough(t *testing.T, all shopScenes) {
+	defer func() { s.t = t }()
+	for name, scene := range all {
+		t.Run(name, func(t *testing.T) {
+			s.t = t
+			scene(t, s)
+		})
+	}
+}
+
+// Each shop of one file, in its own language, over the same afternoon.
 func TestEveryExampleShopIsPaidAndKnowsIt(t *testing.T) {
-	for language := range shops {
+	for language, run := range shops {
 		t.Run(language, func(t *testing.T) {
-			s, whole := startShop(t, language), t
-			for name, scene := range map[string]func(*testing.T, *exampleShop){
-				"paid":                         shopIsPaid,
-				"its webhook is lost":          shopIsPaidWithoutAWebhook,
-				"cancelled and paid again":     shopIsPaidAfterACancel,
-				"the cart changes in between":  shopIsPaidForTheNewCart,
-				"the cart changes unpaid":      shopIsNotPaidForAnotherCart,
-				"an old attempt is paid after": shopIsPaidByAnEarlierAttempt,
-				"a stranger tells":             shopHeedsNoStranger,
-			} {
-				t.Run(name, func(t *testing.T) {
-					s.t = t
-					defer func() { s.t = whole }()
-					scene(t, s)
-				})
-			}
+			s := startShop(t, language, run)
+			s.goThrough(t, afternoon)
+			s.goThrough(t, shopScenes{"a cart of nonsense": shopHasNoSuchCart})
 		})
 	}
 }
@@ -196,7 +245,7 @@ func shopIsPaid(t *testing.T, s *exampleShop) {
 	}
 	s.control("POST", "/payments/"+b.ID+"/pay", "")
 	s.awaitPaid(b)
-	s.take(5, http.StatusSeeOther) // of a cart that is no more
+	s.take(5) // of a cart that is no more
 	if stands := s.stands(b); stands != shopPaid {
 		t.Errorf("after a look at the cart: %s", stands)
 	}
@@ -231,7 +280,7 @@ func shopIsPaidAfterACancel(t *testing.T, s *exampleShop) {
 func shopIsPaidForTheNewCart(t *testing.T, s *exampleShop) {
 	s.newBuyer()
 	first := s.checkOut()
-	s.take(3, http.StatusSeeOther)
+	s.take(3)
 	second := s.checkOut()
 	if second.OrderCode != first.OrderCode || second.Amount != "45000" || second.Attempt != 2 {
 		t.Errorf("%+v", second)
@@ -241,8 +290,12 @@ func shopIsPaidForTheNewCart(t *testing.T, s *exampleShop) {
 	}
 	s.control("POST", "/payments/"+second.ID+"/pay", "")
 	s.awaitPaid(second)
+}
+
+func shopHasNoSuchCart(t *testing.T, s *exampleShop) {
+	s.newBuyer()
 	for _, quantity := range []int{0, 100, -1} {
-		s.take(quantity, http.StatusUnprocessableEntity)
+		ownPages{s}.order(quantity).want(t, http.StatusUnprocessableEntity)
 	}
 }
 
@@ -250,7 +303,7 @@ func shopIsPaidForTheNewCart(t *testing.T, s *exampleShop) {
 func shopIsNotPaidForAnotherCart(t *testing.T, s *exampleShop) {
 	s.newBuyer()
 	b := s.checkOut()
-	s.take(9, http.StatusSeeOther)
+	s.take(9)
 	s.control("POST", "/payments/"+b.ID+"/pay", "")
 	s.awaitStatus(b.ID, "SUCCESS")
 	s.awaitTold(b)
@@ -286,18 +339,7 @@ func shopHeedsNoStranger(t *testing.T, s *exampleShop) {
 		{"Webhook-Id", "msg_1", "Webhook-Timestamp", "1795000000", "Webhook-Signature", "v1,AAAA"},
 		{"Webhook-Id", "msg_1", "Webhook-Timestamp", "none", "Webhook-Signature", ""},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.own+"/notifications", bytes.NewBufferString(forged))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := 0; i < len(header); i += 2 {
-			req.Header.Set(header[i], header[i+1])
-		}
-		a, err := s.do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a.want(t, http.StatusUnauthorized)
+		s.tell(forged, header...).want(t, http.StatusUnauthorized)
 	}
 	if stands := s.stands(b); stands != shopWaiting {
 		t.Errorf("%s", stands)
