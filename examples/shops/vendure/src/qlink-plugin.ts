@@ -8,17 +8,17 @@
 // MariaDB have the lock of rows that it needs.
 
 import {
-  ConflictException, Controller, HttpCode, Post, Req, Res, UnauthorizedException, UnprocessableEntityException,
+  ConflictException, Controller, HttpCode, Injectable, Post, Req, Res, UnauthorizedException, UnprocessableEntityException,
 } from "@nestjs/common";
 import {
   ActiveOrderService, Allow, ConfigService, Ctx, ForbiddenError, HistoryService, LanguageCode, Logger, Order, OrderService,
   PaymentMethodHandler, PaymentMethodService, Permission, PluginCommonModule, RequestContext, RequestContextService,
-  Transaction, TransactionalConnection, VendurePlugin, isGraphQlErrorResult, totalCoveredByPayments,
-  type ID, type OrderProcess,
+  Transaction, TransactionalConnection, UserInputError, VendurePlugin, isGraphQlErrorResult, totalCoveredByPayments, type ID,
 } from "@vendure/core";
 import { HistoryEntryType } from "@vendure/common/lib/generated-types";
 import { raw, type Request, type Response } from "express";
 import { Webhook } from "standardwebhooks";
+import type { EntitySubscriberInterface, Repository, UpdateEvent } from "typeorm";
 
 /** What the plugin has to know. */
 export interface QlinkOptions {
@@ -60,26 +60,31 @@ export const qlinkPaymentHandler = new PaymentMethodHandler({
  * Keeps others from changing the order until the transaction ends, and returns it
  * as it is now.
  */
-function lockOrder(connection: TransactionalConnection, ctx: RequestContext, where: { id: ID } | { code: string }) {
-  return connection.getRepository(ctx, Order).createQueryBuilder().setLock("pessimistic_write").where(where).getOne();
+function lockOrder(orders: Repository<Order>, where: { id: ID } | { code: string }) {
+  return orders.createQueryBuilder().setLock("pessimistic_write").where(where).getOne();
 }
 
-let connection: TransactionalConnection;
-
 /**
- * Has a buyer who goes back to the cart and the notification of his payment come
- * one after the other. Vendure alone would write the state that it read, over
+ * Vendure writes an order as a whole, as it was read. A buyer who changes the cart,
+ * or goes back to it, in the moment of the notification would so write over
  * PaymentSettled.
  */
-const oneAfterTheOther: OrderProcess<never> = {
-  init(injector) {
-    connection = injector.get(TransactionalConnection);
-  },
-  async onTransitionStart(from, _to, { ctx, order }) {
-    const now = await lockOrder(connection, ctx, { id: order.id });
-    if (now?.state !== from) return `The order is ${now?.state} by now.`;
-  },
-};
+@Injectable()
+class PaidStaysPaid implements EntitySubscriberInterface<Order> {
+  constructor(connection: TransactionalConnection) {
+    connection.rawConnection.subscribers.push(this);
+  }
+
+  listenTo() {
+    return Order;
+  }
+
+  async beforeUpdate({ entity, manager }: UpdateEvent<Order>) {
+    if (!entity?.active) return;
+    const now = await lockOrder(manager.getRepository(Order), { id: entity.id });
+    if (!now?.active) throw new UserInputError(`Order ${now?.code} is ${now?.state} by now.`);
+  }
+}
 
 /** A sum of Vendure's as qlink writes it. There is no float in between. */
 function decimal(sum: number, precision: number): string {
@@ -123,7 +128,7 @@ export class QlinkController {
   @Transaction()
   async checkout(@Ctx() ctx: RequestContext, @Res({ passthrough: true }) res: Response) {
     const active = await this.activeOrders.getActiveOrder(ctx, undefined);
-    const now = active && (await lockOrder(this.connection, ctx, { id: active.id }));
+    const now = active && (await lockOrder(this.connection.getRepository(ctx, Order), { id: active.id }));
     if (!now) throw new ConflictException("There is no order to be paid.");
     if (now.state !== "ArrangingPayment") {
       const moved = await this.orders.transitionToState(ctx, now.id, "ArrangingPayment");
@@ -186,7 +191,7 @@ export class QlinkController {
    * this order: nothing is taken for paid, and a person is told.
    */
   private async settle(ctx: RequestContext, bill: Bill): Promise<void> {
-    const order = await lockOrder(this.connection, ctx, { code: bill.orderCode });
+    const order = await lockOrder(this.connection.getRepository(ctx, Order), { code: bill.orderCode });
     if (!order) return this.lookAt(ctx, bill, "there is no such order");
     const payments = await this.orders.getOrderPayments(ctx, order.id);
     if (payments.some((payment) => payment.transactionId === bill.id)) return; // told before
@@ -231,10 +236,10 @@ export class QlinkController {
 @VendurePlugin({
   imports: [PluginCommonModule],
   controllers: [QlinkController],
+  providers: [PaidStaysPaid],
   compatibility: "^3.0.0",
   configuration(config) {
     config.paymentOptions.paymentMethodHandlers.push(qlinkPaymentHandler);
-    config.orderOptions.process.push(oneAfterTheOther);
     config.apiOptions.middleware.push({ route: "/notifications", handler: raw({ type: () => true, limit: "1mb" }), beforeListen: true });
     return config;
   },
