@@ -4,8 +4,8 @@
 //
 // and a payment method with the handler "qlink" in each channel that takes it.
 // What it adds is POST /checkout, whose answer qlink makes a payment of, and
-// POST /notifications, where it is told how that ended. PostgreSQL, MySQL and
-// MariaDB have the lock of rows that it needs.
+// POST /notifications, where it is told how that ended. It needs a database that
+// locks rows, and is tried over PostgreSQL.
 
 import {
   ConflictException, Controller, HttpCode, Injectable, Post, Req, Res, UnauthorizedException, UnprocessableEntityException,
