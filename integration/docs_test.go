@@ -91,16 +91,20 @@ func TestTheCaddyfilesOfTheDocumentationAreTaken(t *testing.T) {
 	}
 }
 
-// Commands of the documentation that another test runs, at other addresses.
+// Commands of the documentation that another test runs, at other addresses; of a
+// script the first line.
 var playedElsewhere = map[string]func(*testing.T){
-	"go run ./cmd/caddy run --config examples/quickstart/Caddyfile":                                     TestAQuickstartOrderIsBoughtInABrowser,
-	"go run ./cmd/caddy run --config examples/observability/Caddyfile":                                  TestTheAlertsFireWhenTheyShouldAndOnlyThen,
-	`prometheus --config.file examples/observability/prometheus.yml --storage.tsdb.path "$(mktemp -d)"`: TestTheAlertsFireWhenTheyShouldAndOnlyThen,
-	"go run ./cmd/caddy run --config examples/shops/Caddyfile":                                          TestEveryExampleShopIsPaidAndKnowsIt,
-	"python3 examples/shops/python/shop.py &":                                                           TestEveryExampleShopIsPaidAndKnowsIt,
-	"scripts/keep-store v0.1.0":                                                                         TestTheStoreOfEveryVersionIsGoneOnWith,
-	"scripts/release v0.1.0":                                                                            TestAReleaseIsTheSameWhereverItIsBuiltAndSaysWhatItIs,
-	"examples/cluster/run":                                                                              TestAShopOnThreeCaddysSellsOnWhenOneIsKilled,
+	"go run ./cmd/caddy run --config examples/quickstart/Caddyfile":                                                         TestAQuickstartOrderIsBoughtInABrowser,
+	"go run ./cmd/caddy run --config examples/observability/Caddyfile":                                                      TestTheAlertsFireWhenTheyShouldAndOnlyThen,
+	`prometheus --config.file examples/observability/prometheus.yml --storage.tsdb.path "$(mktemp -d)"`:                     TestTheAlertsFireWhenTheyShouldAndOnlyThen,
+	"go run ./cmd/caddy run --config examples/shops/Caddyfile":                                                              TestEveryExampleShopIsPaidAndKnowsIt,
+	"python3 examples/shops/python/shop.py &":                                                                               TestEveryExampleShopIsPaidAndKnowsIt,
+	"scripts/keep-store v0.1.0":                                                                                             TestTheStoreOfEveryVersionIsGoneOnWith,
+	"scripts/release v0.1.0":                                                                                                TestAReleaseIsTheSameWhereverItIsBuiltAndSaysWhatItIs,
+	"npm ci --prefix examples/shops/vendure && npm start --prefix examples/shops/vendure &":                                 TestVendureIsPaidAndKnowsIt,
+	"go run ./cmd/caddy run --config examples/shops/vendure/Caddyfile":                                                      TestVendureIsPaidAndKnowsIt,
+	`shop() { curl -s -b cookies -c cookies "http://localhost:8095$1" -H 'Content-Type: application/json' -d "$2"; echo; }`: TestVendureIsPaidAndKnowsIt,
+	"examples/cluster/run": TestAShopOnThreeCaddysSellsOnWhenOneIsKilled,
 	"sudo -u caddy --preserve-env=QLINK_DSN caddy qlink migrate-store --from /etc/caddy/Caddyfile --to /etc/caddy/Caddyfile.new --dry-run": TestAStoreIsCarriedIntoAnotherOneAndNoPaymentIsLost,
 	"sudo -u caddy --preserve-env=QLINK_DSN caddy qlink migrate-store --from /etc/caddy/Caddyfile --to /etc/caddy/Caddyfile.new":           TestAStoreIsCarriedIntoAnotherOneAndNoPaymentIsLost,
 	"caddy qlink migrate-store --from Caddyfile --to Caddyfile.new --dry-run":                                                              TestAStoreIsCarriedIntoAnotherOneAndNoPaymentIsLost,
@@ -157,8 +161,9 @@ func TestTheCommandsOfTheDocumentation(t *testing.T) {
 			last = block.page
 		}
 		for _, command := range commandsOf(block.text) {
-			played[command] = true
-			if playedElsewhere[command] == nil && !slices.Contains(notPlayed, command) {
+			name, _, _ := strings.Cut(command, "\n")
+			played[name] = true
+			if playedElsewhere[name] == nil && !slices.Contains(notPlayed, name) {
 				d.play(block.page, command)
 			}
 		}
@@ -240,7 +245,7 @@ func (d *office) relayAdmin(socket string) {
 // commandsOf are those of a block: a line each, or lines that belong together.
 func commandsOf(block string) []string {
 	block = regexp.MustCompile(`\s*\\\n\s*`).ReplaceAllString(block, " ")
-	if regexp.MustCompile(`^\w+=`).MatchString(block) {
+	if regexp.MustCompile(`^\w+(=|\(\))`).MatchString(block) {
 		return []string{block}
 	}
 	var all []string

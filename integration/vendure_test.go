@@ -247,6 +247,7 @@ func TestVendureIsPaidAndKnowsIt(t *testing.T) {
 	v := startVendure(t)
 	v.goThrough(t, afternoon)
 	for name, scene := range map[string]func(*testing.T, *vendure){
+		"bought as the page has it":     vendureIsBoughtAsThePageHasIt,
 		"paid, as its merchant sees it": vendureShowsThePayment,
 		"nothing to pay yet":            vendureHasNothingToPayYet,
 		"clicked twice at once":         vendureIsOneOrderForTwoClicks,
@@ -263,6 +264,18 @@ func TestVendureIsPaidAndKnowsIt(t *testing.T) {
 		"told of what it does not know": vendureTakesWhatItDoesNotKnow,
 	} {
 		v.goThrough(t, shopScenes{name: func(t *testing.T, _ *exampleShop) { scene(t, v) }})
+	}
+}
+
+// The commands of docs/shops.md, at another address.
+func vendureIsBoughtAsThePageHasIt(t *testing.T, v *vendure) {
+	blocks := pageBlocks(t)
+	its := slices.IndexFunc(blocks, func(b pageBlock) bool {
+		return b.page == "docs/shops.md" && strings.Contains(b.text, "/shop-api")
+	})
+	out := v.shell(strings.ReplaceAll(blocks[its].text, "http://localhost:8095", "http://"+v.public))
+	if strings.Count(out, `"__typename":"Order"`) != 4 || !strings.Contains(out, `"status":"WAIT"`) || !strings.Contains(out, `"payUrl":"http`) {
+		t.Errorf("%s", out)
 	}
 }
 
