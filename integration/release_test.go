@@ -153,3 +153,46 @@ func TestTheImageIsBuiltByTheSameScript(t *testing.T) {
 		t.Errorf("%v, %v", info, err)
 	}
 }
+
+const xcaddy = "github.com/caddyserver/xcaddy/cmd/xcaddy@v0.4.5"
+
+// The documentation's lines of xcaddy build what they promise; with the sources
+// at hand in the place of a release, and all others as they were loaded for these
+// tests.
+func TestXcaddyBuildsTheModule(t *testing.T) {
+	bin := t.TempDir()
+	must(t, ".", "env", "GOBIN="+bin, "go", "install", xcaddy)
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded := strings.TrimSpace(must(t, ".", "go", "env", "GOMODCACHE")) + "/cache/download"
+	lines := make(map[string]bool)
+	for _, block := range pageBlocks(t) {
+		for _, line := range commandsOf(block.text) {
+			if block.kind == "sh" && strings.HasPrefix(line, "xcaddy ") {
+				lines[line] = true
+			}
+		}
+	}
+	if len(lines) == 0 {
+		t.Fatal("no page has a line of xcaddy")
+	}
+	for line := range lines {
+		dir := t.TempDir()
+		here := strings.Replace(line, "--with "+module, "--with "+module+"="+root, 1)
+		must(t, dir, "env", "PATH="+bin+":"+os.Getenv("PATH"), "GOPROXY=file://"+loaded, "GOSUMDB=off", "GOFLAGS=-mod=mod", "sh", "-c", here)
+		modules := must(t, dir, "./caddy", "list-modules")
+		for _, wanted := range []string{"http.handlers.qlink", "http.handlers.qlink_console", "http.matchers.qlink_bill", "qlink.stores.badger"} {
+			if !strings.Contains(modules, wanted+"\n") {
+				t.Errorf("%s: no module %s", line, wanted)
+			}
+		}
+		if has, promised := strings.Contains(modules, "qlink.stores.postgres\n"), strings.Contains(line, "store/postgres"); has != promised {
+			t.Errorf("%s: the PostgreSQL store is in it: %t", line, has)
+		}
+		if strings.Contains(modules, "sandbox") {
+			t.Errorf("%s: the simulated gateway is in it", line)
+		}
+	}
+}
