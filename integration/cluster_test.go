@@ -355,20 +355,6 @@ func TestAClusterThatCannotStartSaysWhyAndLeavesNothing(t *testing.T) {
 	}
 }
 
-// The files of the example are as caddy fmt has them.
-func TestTheClustersCaddyfilesAreFormatted(t *testing.T) {
-	names, err := filepath.Glob(clusterExample + "*.caddyfile")
-	if err != nil || len(names) != 3 {
-		t.Fatal(names, err)
-	}
-	c := newCaddy(t, "", nil)
-	for _, name := range names {
-		if out, err := c.run("fmt", "--diff", name); err != nil || strings.Contains("\n"+out, "\n+") || strings.Contains("\n"+out, "\n-") {
-			t.Errorf("%s is not as caddy fmt has it (%v):\n%s", name, err, out)
-		}
-	}
-}
-
 // offspring returns the processes that a process has started, and those that
 // they have, with when each began: a pid may be somebody else's later.
 func offspring(t *testing.T, pid int) map[int]string {

@@ -82,9 +82,7 @@ func TestTheCaddyfilesOfTheDocumentationAreTaken(t *testing.T) {
 		if part != "" {
 			c.write(block.text, nil)
 		}
-		if out, err := c.run("fmt", "--diff", c.config); err != nil || strings.Contains("\n"+out, "\n+") || strings.Contains("\n"+out, "\n-") {
-			t.Errorf("%s is not as caddy fmt has it (%v):\n%s", block.page, err, out)
-		}
+		c.wantFormatted(block.page, c.config)
 	}
 	if found == 0 {
 		t.Error("no page has a Caddyfile")

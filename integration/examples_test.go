@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"io"
+	"io/fs"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -126,5 +127,32 @@ func TestTwoShopsOnOneAccountHaveOrdersOfTheirOwn(t *testing.T) {
 	}
 	if again := buy(w, http.StatusOK); again.ID != one.ID {
 		t.Errorf("%+v", again)
+	}
+}
+
+// wantFormatted fails the test where a Caddyfile is not as caddy fmt has it.
+func (c *caddy) wantFormatted(name, path string) {
+	c.t.Helper()
+	if out, err := c.run("fmt", "--diff", path); err != nil || strings.Contains("\n"+out, "\n+") || strings.Contains("\n"+out, "\n-") {
+		c.t.Errorf("%s is not as caddy fmt has it (%v):\n%s", name, err, out)
+	}
+}
+
+func TestTheCaddyfilesOfTheExamplesAreFormatted(t *testing.T) {
+	c, found := newCaddy(t, "", nil), 0
+	err := filepath.WalkDir("../examples", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.Name() == "node_modules":
+			return fs.SkipDir
+		case d.Name() == "Caddyfile" || filepath.Ext(path) == ".caddyfile":
+			found++
+			c.wantFormatted(path, path)
+		}
+		return nil
+	})
+	if err != nil || found == 0 {
+		t.Fatal(found, err)
 	}
 }
