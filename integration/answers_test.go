@@ -94,6 +94,7 @@ func TestTheAnswersToWhoFollowsABill(t *testing.T) {
 		w.must("GET", path, "", "Accept", "text/event-stream", "Last-Event-ID", fmt.Sprint(b.Version)).want(t, 204)
 	}
 	w.must("GET", "/qlink/bills/"+nobody+"/events", "").wantProblem(t, 404, "not_found", "")
+	w.webhook(appSecret, `{"tradeUuid":"`+strings.Repeat("x", 64<<10)+`"}`).want(t, http.StatusRequestEntityTooLarge)
 }
 
 func TestTheAnswersBeyondALimit(t *testing.T) {

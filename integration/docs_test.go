@@ -89,18 +89,17 @@ func TestTheCaddyfilesOfTheDocumentationAreTaken(t *testing.T) {
 	}
 }
 
-// Commands of the documentation that another test runs, at other addresses; of a
-// script the first line.
+// Commands of the documentation whose work another test does, at other addresses or
+// in other folders; of a script the first line.
 var playedElsewhere = map[string]func(*testing.T){
-	"go run ./cmd/caddy run --config examples/quickstart/Caddyfile":                                                         TestAQuickstartOrderIsBoughtInABrowser,
-	"go run ./cmd/caddy run --config examples/observability/Caddyfile":                                                      TestEveryExpressionOfTheDashboardShowsSomethingAndEveryAlertLooksAtWhatThereIs,
-	`prometheus --config.file examples/observability/prometheus.yml --storage.tsdb.path "$(mktemp -d)"`:                     TestEveryExpressionOfTheDashboardShowsSomethingAndEveryAlertLooksAtWhatThereIs,
-	"go run ./cmd/caddy run --config examples/shops/Caddyfile":                                                              TestEveryExampleShopIsPaidAndKnowsIt,
-	"python3 examples/shops/python/shop.py &":                                                                               TestEveryExampleShopIsPaidAndKnowsIt,
-	"xcaddy build --with github.com/caddy-qlink/caddy-qlink":                                                                TestXcaddyBuildsTheModule,
-	"xcaddy build --with github.com/caddy-qlink/caddy-qlink --with github.com/caddy-qlink/caddy-qlink/store/postgres":       TestXcaddyBuildsTheModule,
-	"scripts/keep-store v0.1.0":                                                                                             TestTheStoreOfEveryVersionIsGoneOnWith,
-	"scripts/release v0.1.0":                                                                                                TestAReleaseIsTheSameWhereverItIsBuiltAndSaysWhatItIs,
+	"go run ./cmd/caddy run --config examples/quickstart/Caddyfile":                                                   TestAQuickstartOrderIsBoughtInABrowser,
+	"go run ./cmd/caddy run --config examples/observability/Caddyfile":                                                TestEveryExpressionOfTheDashboardShowsSomethingAndEveryAlertLooksAtWhatThereIs,
+	`prometheus --config.file examples/observability/prometheus.yml --storage.tsdb.path "$(mktemp -d)"`:               TestEveryExpressionOfTheDashboardShowsSomethingAndEveryAlertLooksAtWhatThereIs,
+	"go run ./cmd/caddy run --config examples/shops/Caddyfile":                                                        TestEveryExampleShopIsPaidAndKnowsIt,
+	"python3 examples/shops/python/shop.py &":                                                                         TestEveryExampleShopIsPaidAndKnowsIt,
+	"xcaddy build --with github.com/caddy-qlink/caddy-qlink":                                                          TestXcaddyBuildsTheModule,
+	"xcaddy build --with github.com/caddy-qlink/caddy-qlink --with github.com/caddy-qlink/caddy-qlink/store/postgres": TestXcaddyBuildsTheModule,
+	"scripts/release v0.1.0": TestAReleaseIsTheSameWhereverItIsBuiltAndSaysWhatItIs,
 	"npm ci --prefix examples/shops/vendure && npm start --prefix examples/shops/vendure &":                                 TestVendureIsPaidAndKnowsIt,
 	"go run ./cmd/caddy run --config examples/shops/vendure/Caddyfile":                                                      TestVendureIsPaidAndKnowsIt,
 	`shop() { curl -s -b cookies -c cookies "http://localhost:8095$1" -H 'Content-Type: application/json' -d "$2"; echo; }`: TestVendureIsPaidAndKnowsIt,
@@ -118,7 +117,7 @@ var playedElsewhere = map[string]func(*testing.T){
 // Commands that no test of this package can run: they run these tests, or are for
 // who publishes.
 var notPlayed = []string{
-	"git add --all && git commit --message 'Version 0.1.0' && git tag v0.1.0",
+	"scripts/keep-store v0.1.0", "git add --all && git commit --message 'Version 0.1.0' && git tag v0.1.0",
 	"scripts/test", "scripts/prove", "scripts/bench", "scripts/bench --write",
 }
 
@@ -204,7 +203,7 @@ func newOffice(t *testing.T) *office {
 		"order.json":          order("O-1", "15000"), "body.json": order("O-1", "15000"), "webhook.json": "{}", "notification.json": "{}",
 		"n.json":     `{"type":"bill.paid"}`,
 		"api.secret": apiSecret, "app.secret": appSecret, "notify.secret": notifyKey,
-		"bin/age": "#!/bin/sh\nif [ \"$1\" = -d ]; then exec cat \"$2\"; fi\ncat\n", "bin/mail": "#!/bin/sh\ncat\n",
+		"bin/age": "#!/bin/sh\nif [ \"$1\" = -d ]; then exec cat \"$2\"; fi\ncat\n", "bin/mail": "#!/bin/sh\ncat\nexit 1\n",
 	} {
 		if err := os.WriteFile(in(name), []byte(text), 0o700); err != nil {
 			t.Fatal(err)
@@ -282,7 +281,7 @@ func (d *office) play(page, command string) {
 		}
 	}
 	said := make(chan string, 1)
-	go func() { said <- d.shell(line) }()
+	go func() { said <- d.shellOf(line, "bash", "-o", "pipefail", "-c") }()
 	if strings.Contains(line, "qlink watch") {
 		d.scriptWatched(nil, false, nil)
 		d.control("POST", "/payments/"+b.ID+"/pay", "{}")

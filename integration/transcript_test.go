@@ -120,6 +120,12 @@ func (p *transcript) playBlock(block string, c *caddy, happens map[string]func()
 // that is 0.
 func (c *caddy) shell(line string) string {
 	c.t.Helper()
+	return c.shellOf(line, "sh", "-c")
+}
+
+// shellOf is shell for another one, with its arguments before the line.
+func (c *caddy) shellOf(line, program string, args ...string) string {
+	c.t.Helper()
 	bin := filepath.Join(c.home, "bin")
 	if err := os.MkdirAll(bin, 0o700); err != nil {
 		c.t.Fatal(err)
@@ -127,7 +133,7 @@ func (c *caddy) shell(line string) string {
 	if err := os.Symlink(c.binary, filepath.Join(bin, "caddy")); err != nil && !os.IsExist(err) {
 		c.t.Fatal(err)
 	}
-	cmd := exec.CommandContext(c.t.Context(), "sh", "-c", line)
+	cmd := exec.CommandContext(c.t.Context(), program, append(args, line)...)
 	cmd.Dir = c.home
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }) // what it left in the background

@@ -158,7 +158,7 @@ func (v *vendure) fillCart(quantity int) {
 
 func (v *vendure) enter() {
 	v.fillCart(1)
-	v.change(`setCustomerForOrder(input: { firstName: "Sari", lastName: "W", emailAddress: "sari@example.com" })`)
+	v.change(`setCustomerForOrder(input: { firstName: "A", lastName: "Buyer", emailAddress: "buyer@example.com" })`)
 	v.change(`setOrderShippingAddress(input: { streetLine1: "Jalan Kopi 1", countryCode: "ID" })`)
 	v.change(`setOrderShippingMethod(shippingMethodId: [1])`)
 }
@@ -260,6 +260,9 @@ func TestVendureIsPaidAndKnowsIt(t *testing.T) {
 		"paid between read and write":   vendureWritesNothingOverPaid,
 		"told many times at once":       vendureIsPaidOnce,
 		"told of another sum":           vendureTakesNoOtherSum,
+		"paid in both attempts":         vendureShowsTheSecondPayment,
+		"paid for both carts":           vendureLeavesTwoPaymentsToThePerson,
+		"the merchant's own draft":      vendureLetsTheMerchantOrder,
 		"the bytes were changed":        vendureHeedsNoChangedBytes,
 		"told of what it does not know": vendureTakesWhatItDoesNotKnow,
 	} {
@@ -352,7 +355,7 @@ func vendureAsksWhichAttemptPaid(t *testing.T, v *vendure) {
 	v.awaitTold(first)
 	open := v.checkOut()
 	body, _ := paidAs(t, first, "15000", "IDR")
-	body = strings.Replace(body, `"paidBill":"`+first.ID, `"paidBill":"`+open.ID, 1)
+	body = strings.NewReplacer(`"paidBill":"`+first.ID, `"paidBill":"`+open.ID, `"status":"SUCCESS"`, `"status":"CANCELED"`).Replace(body)
 	v.tell(body, signedNotification(t, body)...).want(t, http.StatusNoContent)
 	if stands := v.stands(open); stands != shopWaiting {
 		t.Errorf("of a bill that waits: %s", stands)
@@ -540,6 +543,68 @@ func vendureTakesNoOtherSum(t *testing.T, v *vendure) {
 	body, header = paidAs(t, other, "15000", "IDR")
 	v.tell(body, header...).want(t, http.StatusNoContent)
 	if order := v.seen(b); v.stands(b) != shopPaid || len(order.Payments) != 1 || !strings.Contains(fmt.Sprint(order.notes()), other.ID) {
+		t.Errorf("%+v", order)
+	}
+}
+
+// Two attempts at an order are paid: the one that comes second is for a person,
+// whichever it is.
+func vendureShowsTheSecondPayment(t *testing.T, v *vendure) {
+	for _, late := range []bool{false, true} {
+		v.newBuyer()
+		first := v.checkOut()
+		v.must("POST", "/qlink/bills/"+first.ID+"/cancel", "").want(t, http.StatusOK)
+		second := v.checkOut()
+		if late {
+			first, second = second, first
+		}
+		v.control("POST", "/payments/"+first.ID+"/pay", "")
+		v.awaitPaid(first)
+		v.control("POST", "/payments/"+second.ID+"/pay", "")
+		v.await("the second payment in the order's history", func() bool {
+			return slices.ContainsFunc(v.seen(second).notes(), func(note string) bool { return strings.Contains(note, second.ID) })
+		})
+		if order := v.seen(first); v.stands(first) != shopPaid || len(order.Payments) != 1 || order.Payments[0].TransactionID != first.ID || len(order.notes()) != 1 {
+			t.Errorf("%+v", order)
+		}
+	}
+}
+
+// Where the first of two payments was for another cart, the second is not taken for
+// the order either: the gateway's side has one of them down as to be given back.
+func vendureLeavesTwoPaymentsToThePerson(t *testing.T, v *vendure) {
+	v.newBuyer()
+	old := v.checkOut()
+	v.take(3)
+	now := v.checkOut()
+	for i, b := range []billJSON{old, now} {
+		v.control("POST", "/payments/"+b.ID+"/pay", "")
+		v.await("a word in the order's history", func() bool { return len(v.seen(b).notes()) == i+1 })
+	}
+	order := v.seen(now)
+	if notes := fmt.Sprint(order.notes()); v.stands(now) != shopWaiting || !strings.Contains(notes, old.ID) || !strings.Contains(notes, now.ID) {
+		t.Errorf("%+v", order)
+	}
+}
+
+// An order that the merchant enters becomes active when it is complete.
+func vendureLetsTheMerchantOrder(t *testing.T, v *vendure) {
+	draft := decode[struct{ ID string }](t, v.askMerchant("mutation { createDraftOrder { id } }")["createDraftOrder"]).ID
+	for _, mutation := range []string{
+		`addItemToDraftOrder(orderId: %s, input: { productVariantId: 1, quantity: 1 })`,
+		`setCustomerForDraftOrder(orderId: %s, input: { firstName: "A", lastName: "Buyer", emailAddress: "buyer@example.com" })`,
+		`setDraftOrderShippingAddress(orderId: %s, input: { streetLine1: "Jalan Kopi 1", countryCode: "ID" })`,
+		`setDraftOrderShippingMethod(orderId: %s, shippingMethodId: 1)`,
+		`transitionOrderToState(id: %s, state: "ArrangingPayment")`,
+	} {
+		for _, result := range v.askMerchant("mutation { " + fmt.Sprintf(mutation, draft) + " { __typename } }") {
+			if string(result) != `{"__typename":"Order"}` {
+				t.Fatalf("%s: %s", mutation, result)
+			}
+		}
+	}
+	order := decode[shopOrder](t, v.askMerchant(fmt.Sprintf("{ order(id: %s) { state } }", draft))["order"])
+	if order.State != "ArrangingPayment" {
 		t.Errorf("%+v", order)
 	}
 }

@@ -34,6 +34,8 @@ interface Bill {
   status: string;
   amount: string;
   currency: string;
+  /** Another attempt at the order is paid, too. */
+  refundDue: boolean;
 }
 
 interface Notification {
@@ -82,7 +84,8 @@ class PaidStaysPaid implements EntitySubscriberInterface<Order> {
   async beforeUpdate({ entity, manager }: UpdateEvent<Order>) {
     if (!entity?.active) return;
     const now = await lockOrder(manager.getRepository(Order), { id: entity.id });
-    if (!now?.active) throw new UserInputError(`Order ${now?.code} is ${now?.state} by now.`);
+    const wasDraft = now?.state === "ArrangingPayment"; // and becomes active with this
+    if (!now?.active && !wasDraft) throw new UserInputError(`Order ${now?.code} is ${now?.state} by now.`);
   }
 }
 
@@ -165,7 +168,7 @@ export class QlinkController {
     const told = this.verified(req);
     if (!told.type.startsWith("bill.") || !told.data.order.paid) return; // unpaid is what an order is until it is paid
     const ctx = await this.contexts.create({ apiType: "admin", channelOrToken: told.data.metadata?.channel });
-    const bill = await this.paidBill(told.data);
+    const bill = told.data.status === "SUCCESS" ? told.data : await this.paidBill(told.data);
     await this.connection.withTransaction(ctx, (ctx) => this.settle(ctx, bill));
   }
 
@@ -179,8 +182,7 @@ export class QlinkController {
   }
 
   /** Which bill has paid, where a notification is about another attempt at the order. */
-  private async paidBill({ order, ...bill }: Notification["data"]): Promise<Bill> {
-    if (bill.id === order.paidBill) return bill;
+  private async paidBill({ order }: Notification["data"]): Promise<Bill> {
     const answer = await fetch(`${QlinkPlugin.options.url}/bills/${order.paidBill}`, { signal: AbortSignal.timeout(10_000) });
     if (!answer.ok) throw new Error(`asking after the paid bill ${order.paidBill}: ${answer.status}`);
     return answer.json() as Promise<Bill>;
@@ -195,6 +197,7 @@ export class QlinkController {
     if (!order) return this.lookAt(ctx, bill, "there is no such order");
     const payments = await this.orders.getOrderPayments(ctx, order.id);
     if (payments.some((payment) => payment.transactionId === bill.id)) return; // told before
+    if (bill.refundDue) return this.lookAt(ctx, bill, "another payment of this order came, too: one of them is to be given back", order);
     const due = await this.due(ctx, order);
     const amount = minorUnits(bill.amount, this.precision);
     if (bill.status !== "SUCCESS" || bill.currency !== order.currencyCode || amount !== due) {
