@@ -157,8 +157,8 @@ func TestTheImageIsBuiltByTheSameScript(t *testing.T) {
 const xcaddy = "github.com/caddyserver/xcaddy/cmd/xcaddy@v0.4.5"
 
 // The documentation's lines of xcaddy build what they promise; with the sources
-// at hand in the place of a release, and all others as they were loaded for these
-// tests.
+// at hand in the place of a release, on the Caddy that go.mod names, and with all
+// else as it was loaded before.
 func TestXcaddyBuildsTheModule(t *testing.T) {
 	bin := t.TempDir()
 	must(t, ".", "env", "GOBIN="+bin, "go", "install", xcaddy)
@@ -166,6 +166,9 @@ func TestXcaddyBuildsTheModule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	version := strings.TrimSpace(must(t, ".", "go", "list", "-m", "-f", "{{.Version}}", "github.com/caddyserver/caddy/v2"))
+	must(t, t.TempDir(), "sh", "-ec", `go mod init plain; go get "github.com/caddyserver/caddy/v2@$1"
+		go list -mod=mod -deps github.com/caddyserver/caddy/v2/modules/standard`, "sh", version) // xcaddy begins with a Caddy without the module
 	loaded := strings.TrimSpace(must(t, ".", "go", "env", "GOMODCACHE")) + "/cache/download"
 	lines := make(map[string]bool)
 	for _, block := range pageBlocks(t) {
@@ -180,7 +183,7 @@ func TestXcaddyBuildsTheModule(t *testing.T) {
 	}
 	for line := range lines {
 		dir := t.TempDir()
-		here := strings.Replace(line, "--with "+module, "--with "+module+"="+root, 1)
+		here := strings.Replace(line, "--with "+module, version+" --with "+module+"="+root, 1)
 		must(t, dir, "env", "PATH="+bin+":"+os.Getenv("PATH"), "GOPROXY=file://"+loaded, "GOSUMDB=off", "GOFLAGS=-mod=mod", "sh", "-c", here)
 		modules := must(t, dir, "./caddy", "list-modules")
 		for _, wanted := range []string{"http.handlers.qlink", "http.handlers.qlink_console", "http.matchers.qlink_bill", "qlink.stores.badger"} {
