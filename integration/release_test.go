@@ -11,11 +11,20 @@ import (
 )
 
 // sources is a copy of the sources that are at hand, in a repository of its own.
+// Where they are no work tree of Git's, all is copied that is not made from them.
 func sources(t *testing.T) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "here")
-	must(t, "..", "bash", "-ec", `mkdir "$1"; git ls-files -z --cached --others --exclude-standard |
-		while IFS= read -r -d '' name; do [[ ! -e $name ]] || printf '%s\0' "$name"; done | xargs -0 cp --parents -t "$1"`, "bash", dir)
+	must(t, "..", "bash", "-ec", `
+		files() {
+			if [[ $(git rev-parse --show-toplevel 2>/dev/null) == "$(pwd -P)" ]]; then
+				git ls-files -z --cached --others --exclude-standard
+			else
+				find . \( -name node_modules -o -name .git -o -name .cache -o -path ./dist -o -path ./examples/shops/vendure/dist \) -prune -o -type f -print0
+			fi
+		}
+		mkdir "$1"
+		files | while IFS= read -r -d '' name; do [[ ! -e $name ]] || printf '%s\0' "$name"; done | xargs -0 cp --parents -t "$1"`, "bash", dir)
 	must(t, dir, "git", "init", "--quiet")
 	must(t, dir, "git", "add", "--all")
 	must(t, dir, "git", "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "--quiet", "--message", "All")

@@ -11,7 +11,7 @@ import (
 )
 
 // The tutorial, from the clone to the end, with its own files and commands, on
-// free ports. What it clones is the last commit of this repository.
+// free ports.
 func TestTheTutorial(t *testing.T) {
 	page := openTranscript(t, "../docs/tutorial.md")
 	c := newCaddy(t, "", nil)
@@ -45,14 +45,10 @@ func TestTheTutorial(t *testing.T) {
 }
 
 // toolEnv has Go, in another home, keep what it built and loaded where it does
-// otherwise, and git clone this repository for the public one.
+// otherwise, and git clone the sources at hand for the public ones.
 func toolEnv(t *testing.T) []string {
 	t.Helper()
-	root, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := []string{"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=url." + root + ".insteadOf", "GIT_CONFIG_VALUE_0=https://github.com/caddy-qlink/caddy-qlink"}
+	env := []string{"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=url." + sources(t) + ".insteadOf", "GIT_CONFIG_VALUE_0=https://github.com/caddy-qlink/caddy-qlink"}
 	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOENV"} {
 		out, err := exec.Command("go", "env", name).Output()
 		if err != nil {
