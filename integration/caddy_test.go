@@ -65,8 +65,13 @@ func buildAndRun(m *testing.M) int {
 	if chosen() {
 		return code
 	}
-	if unseen, err := theDescription.unseen(); err != nil || len(unseen) > 0 {
-		fmt.Fprintf(os.Stderr, "what %s says was not seen by any test: %q %v\n", openAPI, unseen, err)
+	unseen, err := theDescription.unseen()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, openAPI, err)
+		return max(code, 1)
+	}
+	if len(unseen) > 0 {
+		fmt.Fprintf(os.Stderr, "what %s says was not seen by any test: %q\n", openAPI, unseen)
 		return max(code, 1)
 	}
 	return code

@@ -270,10 +270,8 @@ func (d *office) play(page, command string) {
 	if schedule := regexp.MustCompile(`^[0-9*]+ [0-9*]+ \* \* \* +`); schedule.MatchString(line) { // as cron runs it
 		line = strings.ReplaceAll(schedule.ReplaceAllString(line, ""), `\%`, "%")
 	}
-	if strings.Contains(line, "qlink watch") { // which ends with what it waits for
-		if !strings.Contains(line, "--limit") {
-			line = strings.Replace(line, "qlink watch", "qlink watch --limit 1", 1)
-		}
+	if !strings.Contains(line, "--limit") {
+		line = strings.Replace(line, "qlink watch", "qlink watch --limit 1", 1) // which ends with what it waits for
 	}
 	for _, first := range before {
 		if strings.Contains(command, first.command) {

@@ -87,7 +87,8 @@ const (
 	keptBell    = keptHost + ":28082"
 )
 
-// keptConfig never lets a bill run out: a kept store does not age.
+// keptConfig never lets a bill run out, and has old ones asked after as often as
+// young ones: a kept store does not age.
 const keptConfig = `{
 	admin {{admin}}
 	auto_https off
@@ -117,6 +118,7 @@ const keptConfig = `{
 		}
 		reconcile {
 			min_interval 1s
+			max_interval 1s
 			unknown_after 2s
 		}
 	}
